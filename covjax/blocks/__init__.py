@@ -1,0 +1,1 @@
+"""Pure-functional Linen modules that the networks are made of, one kind a file."""

@@ -1,0 +1,295 @@
+"""The typed schema of a run. Every default of covjax lives here, and only here.
+
+A recipe (``configs/*.py``) defines ``get_config(variant)`` and returns a `Run`;
+the command line overrides single fields: ``--config.optimizer.learning_rate=1e-3``.
+Standard library only, so that ``--help`` and errors come back at once.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from covjax.errors import InputError
+
+
+@dataclass(kw_only=True, slots=True)
+class Model:
+    """The network: a name of the model table and what its constructor takes."""
+
+    name: str = "densenet121"
+    kwargs: dict[str, Any] = field(default_factory=dict)  # for the constructor
+    dtype: str = "float32"  # compute type; parameters and statistics stay float32
+    pretrained: str = ""  # a checkpoint file, a covjax run, or timm/NAME
+    new_head: bool = False  # start with a fresh classifier when its shape differs
+
+
+@dataclass(kw_only=True, slots=True)
+class Data:
+    """The pictures: which set, how each is prepared, how the set is split."""
+
+    name: str = "phantom"  # a name of the catalog, or "folder"
+    dir: str = ""  # where the files lie; empty: download or the default place
+    manifest: str = ""  # for "folder": CSV with path, label[, patient, source, split]
+    kwargs: dict[str, Any] = field(default_factory=dict)  # for the set's loader
+    classes: tuple[str, ...] = ()  # keep these classes in this order; empty: all
+    limit: int = 0  # at most this many pictures of each split; 0: all
+    # preparation, once per picture, on the host
+    size: int = 64  # height and width in pixels
+    channels: int = 1
+    crop_top: float = 0.0  # share of rows cut from the top (COVID-Net: 0.08)
+    crop: str = "none"  # "none" squeezes to a square, "square" cuts the centre
+    equalize: str = "none"  # "none", "histogram" or "clahe"
+    gamma: float = 1.0
+    fuzzy_stack: bool = False  # Togacar et al.: fuzzy colour, stacking, contrast
+    mean: tuple[float, ...] = (0.5,)  # of pixels in [0, 1], one or one a channel
+    std: tuple[float, ...] = (0.5,)
+    # split
+    split: str = "auto"  # "auto": official if there is one, else "grouped"; "image"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    split_seed: int = 0
+    group_key: str = ""  # regular expression: its match in the file name is the group
+    folds: int = 0  # k of k-fold cross-validation; 0: one hold-out split
+    fold: int = 0  # the fold that is the test split
+    # feeding
+    feed: str = "auto"  # "resident" in device memory, "stream" through grain
+    resident_gib: float = 4.0  # "auto" keeps sets up to this size in device memory
+    cache_dir: str = ""  # empty: $COVJAX_CACHE_DIR or ~/.cache/covjax
+
+
+@dataclass(kw_only=True, slots=True)
+class Augment:
+    """Random changes of training pictures, on the device; all off by default.
+
+    Symmetric ranges: a value r draws uniformly from [-r, r] (zoom: [1-r, 1+r]).
+    """
+
+    flip: bool = False  # mirrors the chest, and so moves the heart
+    flip_vertical: bool = False
+    rotation_degrees: float = 0.0
+    shift: float = 0.0  # share of height and width
+    zoom: float = 0.0
+    shear_degrees: float = 0.0
+    aspect: float = 0.0  # relative change of width against height
+    brightness: float = 0.0  # added, share of the pixel range
+    contrast: float = 0.0  # relative, about the picture's mean
+    crop_area: float = 1.0  # smallest area of a random resized crop; 1: no crop
+    cutout: float = 0.0  # side of a blanked square, share of height and width
+
+
+@dataclass(kw_only=True, slots=True)
+class Optimizer:
+    """Update rule and learning-rate schedule; epochs may be fractions."""
+
+    name: str = "adam"  # "sgd", "adam", "adamw", "rmsprop"
+    learning_rate: float = 1e-3  # the peak of the schedule
+    momentum: float = 0.9
+    nesterov: bool = False
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 0.0  # decoupled for adamw, L2 in the gradient otherwise
+    l1: float = 0.0  # sum of absolute parameters, added to the loss
+    decay_norms_and_biases: bool = False
+    schedule: str = "constant"  # "step", "multi_step", "exponential", "cosine",
+    # "one_cycle", "plateau"
+    warmup_epochs: float = 0.0
+    decay_epochs: float = 10.0  # "step": every so many; "exponential": per factor
+    milestones: tuple[float, ...] = ()  # "multi_step": epochs
+    decay_factor: float = 0.1  # "step", "multi_step", "exponential", "plateau"
+    final_fraction: float = 0.0  # "cosine": last rate, share of the peak
+    patience_epochs: int = 5  # "plateau"
+    clip_norm: float = 0.0  # global gradient norm; 0: no clipping
+    ema_decay: float = 0.0  # moving average of parameters; 0: none
+    stage_rates: dict[str, float] = field(default_factory=dict)  # path: factor
+
+
+@dataclass(kw_only=True, slots=True)
+class Train:
+    """The loop."""
+
+    epochs: int = 10
+    batch_size: int = 32  # over all devices
+    seed: int = 0
+    seeds: int = 1  # so many runs, with seeds seed, seed + 1, ...
+    loss: str = "cross_entropy"  # "focal", "binary", "margin"
+    class_weights: str = "none"  # "balanced": inverse class frequency
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+    aux_weight: float = 0.3  # of each auxiliary head's loss (GoogLeNet, section 5)
+    sampling: str = "shuffle"  # "balanced": every class equally often
+    parallel: str = "jit"  # "jit" over a mesh, or "pmap"
+    devices: int = 0  # 0: all
+    early_stopping_epochs: int = 0  # without a better validation measure; 0: never
+    select_by: str = "auc"  # "auc", "accuracy", "balanced_accuracy", "f1", "loss"
+    freeze: tuple[str, ...] = ()  # "backbone", "until:STAGE", or parameter paths
+    freeze_batch_norm: bool = False  # running statistics are used and kept
+    unfreeze_epochs: float = 0.0  # one stage more every so many epochs; 0: never
+    checkpoint_epochs: int = 1
+    remat: bool = False  # recompute activations in the backward pass
+    sizes: tuple[int, ...] = ()  # progressive resizing: one size a share of epochs
+
+
+@dataclass(kw_only=True, slots=True)
+class Evaluation:
+    """What is measured at the end, and how."""
+
+    batch_size: int = 0  # 0: the training batch size
+    threshold: str = "youden"  # "youden", "sensitivity", "specificity", "cost"
+    target: float = 0.9  # of "sensitivity" and "specificity"
+    cost_ratio: float = 1.0  # "cost": price of a missed case / of a false alarm
+    positive: str = ""  # class of the operating point; empty: the last one
+    resamples: int = 2000  # of the patient-clustered bootstrap
+    level: float = 0.95  # of every interval
+    calibrate: bool = True  # temperature scaling on the validation split
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """A whole experiment: what a recipe returns and a work directory records."""
+
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    train: Train = field(default_factory=Train)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.dtype": ("float32", "bfloat16"),
+    "data.crop": ("none", "square"),
+    "data.equalize": ("none", "histogram", "clahe"),
+    "data.split": ("auto", "official", "grouped", "image"),
+    "data.feed": ("auto", "resident", "stream"),
+    "optimizer.name": ("sgd", "adam", "adamw", "rmsprop"),
+    "optimizer.schedule": (
+        "constant",
+        "step",
+        "multi_step",
+        "exponential",
+        "cosine",
+        "one_cycle",
+        "plateau",
+    ),
+    "train.loss": ("cross_entropy", "focal", "binary", "margin"),
+    "train.class_weights": ("none", "balanced"),
+    "train.sampling": ("shuffle", "balanced"),
+    "train.parallel": ("jit", "pmap"),
+    "train.select_by": ("auc", "accuracy", "balanced_accuracy", "f1", "loss"),
+    "evaluation.threshold": ("youden", "sensitivity", "specificity", "cost"),
+}
+
+# field: (smallest, largest allowed); None: unbounded
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "data.limit": (0, None),
+    "data.size": (8, 4096),
+    "data.channels": (1, 64),
+    "data.crop_top": (0, 0.9),
+    "data.gamma": (0.01, 100),
+    "data.folds": (0, None),
+    "data.fold": (0, None),
+    "data.resident_gib": (0, None),
+    "augment.rotation_degrees": (0, 180),
+    "augment.shift": (0, 1),
+    "augment.zoom": (0, 0.9),
+    "augment.shear_degrees": (0, 60),
+    "augment.aspect": (0, 0.9),
+    "augment.brightness": (0, 1),
+    "augment.contrast": (0, 1),
+    "augment.crop_area": (0.01, 1),
+    "augment.cutout": (0, 1),
+    "optimizer.learning_rate": (0, None),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, None),
+    "optimizer.l1": (0, None),
+    "optimizer.warmup_epochs": (0, None),
+    "optimizer.decay_epochs": (1e-6, None),
+    "optimizer.decay_factor": (0, 1),
+    "optimizer.clip_norm": (0, None),
+    "optimizer.ema_decay": (0, 1),
+    "train.epochs": (0, None),
+    "train.batch_size": (1, None),
+    "train.seeds": (1, None),
+    "train.label_smoothing": (0, 1),
+    "train.devices": (0, None),
+    "train.checkpoint_epochs": (1, None),
+    "train.early_stopping_epochs": (0, None),
+    "train.unfreeze_epochs": (0, None),
+    "evaluation.batch_size": (0, None),
+    "evaluation.target": (0, 1),
+    "evaluation.cost_ratio": (1e-9, None),
+    "evaluation.resamples": (1, None),
+    "evaluation.level": (0.5, 0.999),
+}
+
+
+def get(run: Run, path: str) -> Any:
+    """The value at a dotted path such as ``train.epochs``."""
+    value: Any = run
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def check(run: Run) -> None:
+    """Raises `InputError` for the first value that is not allowed."""
+    for path, allowed in CHOICES.items():
+        if get(run, path) not in allowed:
+            raise InputError(
+                f"config.{path}={get(run, path)!r}: must be one of {', '.join(allowed)}"
+            )
+    for path, (low, high) in RANGES.items():
+        value = get(run, path)
+        too_low = low is not None and not value >= low  # also catches NaN
+        too_high = high is not None and not value <= high
+        if too_low or too_high:
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise InputError(f"config.{path}={value!r}: must be {bounds}")
+    data = run.data
+    if len(data.fractions) != 3 or abs(sum(data.fractions) - 1) > 1e-6:
+        raise InputError(
+            f"config.data.fractions={data.fractions!r}: must be three shares "
+            "(train, validation, test) that add up to 1"
+        )
+    if min(data.fractions) <= 0:
+        raise InputError(
+            f"config.data.fractions={data.fractions!r}: each share must be above 0"
+        )
+    if data.folds == 1 or (data.folds and data.fold >= data.folds):
+        raise InputError(
+            f"config.data.folds={data.folds}, config.data.fold={data.fold}: folds must "
+            "be 0 or at least 2, and fold below folds"
+        )
+    for name in ("mean", "std"):
+        values = getattr(data, name)
+        if len(values) not in (1, data.channels):
+            raise InputError(
+                f"config.data.{name}={values!r}: must have one value, or one for each "
+                f"of the {data.channels} channels"
+            )
+    if min(data.std) <= 0:
+        raise InputError(f"config.data.std={data.std!r}: must be above 0")
+
+
+def to_dict(run: Run) -> dict[str, Any]:
+    """The run as plain dictionaries, for ``config.json``."""
+    return dataclasses.asdict(run)
+
+
+def from_dict(values: dict[str, Any]) -> Run:
+    """The inverse of `to_dict`; unknown fields raise `InputError`."""
+    sections = {f.name: f.default_factory for f in dataclasses.fields(Run)}
+    run = Run()
+    for section, entries in values.items():
+        if section not in sections:
+            raise InputError(
+                f"config.{section}: unknown section; known: {', '.join(sections)}"
+            )
+        target = getattr(run, section)
+        names = {f.name for f in dataclasses.fields(target)}
+        for name, value in entries.items():
+            if name not in names:
+                raise InputError(f"config.{section}.{name}: unknown field")
+            if isinstance(getattr(target, name), tuple):
+                value = tuple(value)  # JSON has lists only
+            setattr(target, name, value)
+    return run

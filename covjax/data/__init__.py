@@ -1,0 +1,1 @@
+"""Pictures from files to one `ImageSet`, and on to splits; never imports jax."""

@@ -1,0 +1,1 @@
+"""Measures with intervals, controls, explanation and the report."""

@@ -1,0 +1,1 @@
+"""What a paper builds from more than one network."""
