@@ -1,0 +1,66 @@
+"""Residual blocks: what a block computes is added to what it was given.
+
+`BasicBlock` and `Bottleneck` are used by ResNet, `InvertedResidual` by MobileNetV2
+and (with squeeze-and-excitation) by EfficientNet.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions (He et al. 2016, arXiv:1512.03385, figure 5 left)."""
+
+    features: int
+    strides: int
+    conv: Callable
+    norm: Callable
+    last_scale: Callable = nn.initializers.ones_init()  # of the last normalisation
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, in]`` to ``[batch, h, w, features]``."""
+        y = self.conv(self.features, 3, self.strides, padding=1, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.features, 3, padding=1, name="conv2")(y)
+        y = self.norm(name="norm2", scale_init=self.last_scale)(y)
+        return nn.relu(_shortcut(self, x, y) + y)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 to four times the features (figure 5 right).
+
+    The stride is on the 3x3 ("v1.5", as in torchvision) or, with `stride_on_first`,
+    on the first 1x1 as in the paper and in Keras.
+    """
+
+    features: int
+    strides: int
+    conv: Callable
+    norm: Callable
+    last_scale: Callable = nn.initializers.ones_init()  # of the last normalisation
+    stride_on_first: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, in]`` to ``[batch, h, w, 4 * features]``."""
+        first, second = self.strides, 1
+        if not self.stride_on_first:
+            first, second = second, first
+        y = self.conv(self.features, 1, first, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.features, 3, second, padding=1, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.conv(4 * self.features, 1, name="conv3")(y)
+        y = self.norm(name="norm3", scale_init=self.last_scale)(y)
+        return nn.relu(_shortcut(self, x, y) + y)
+
+
+def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The input x, or its 1x1 projection where y has another shape (option B)."""
+    if x.shape == y.shape:
+        return x
+    x = block.conv(y.shape[-1], 1, block.strides, name="project")(x)
+    return block.norm(name="project_norm")(x)
