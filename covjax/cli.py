@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import difflib
 import errno
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,43 +77,59 @@ def load_config(source: str, overrides: Sequence[str]) -> config.Run:
     Raises:
       InputError: for a missing file, an unknown field, a bad value or variant.
     """
-    path = Path(source.partition(":")[0])
-    if not path.is_file():
-        known = sorted(str(p) for p in Path("configs").glob("*.py"))
-        hint = f"; recipes here: {', '.join(known)}" if known else ""
-        raise InputError(f"--config={source}: no file {path}{hint}")
-    flags_left, entries = split_dictionary_entries(overrides)
-    for word in flags_left:
+    path, _, variant = source.partition(":")
+    words, entries = split_dictionary_entries(overrides)
+    for word in words:
         check_field(word)
-    run = parse_overrides(source, flags_left)
-    if not isinstance(run, config.Run):
-        raise InputError(f"--config={source}: get_config must return covjax.config.Run")
+    run = load_recipe(Path(path), variant)
+    run = set_fields(run, words)
     for section, name, key, value in entries:
         getattr(getattr(run, section), name)[key] = value
     config.check(run)
     return run
 
 
-def parse_overrides(source: str, overrides: Sequence[str]) -> Any:
-    """Lets ml_collections load the recipe and set the typed fields."""
+def load_recipe(path: Path, variant: str) -> config.Run:
+    """Calls ``get_config(variant)`` of a recipe file."""
+    if not path.is_file():
+        known = sorted(str(p) for p in Path("configs").glob("*.py"))
+        hint = f"; recipes here: {', '.join(known)}" if known else ""
+        raise InputError(f"--config={path}: no such file{hint}")
+    spec = importlib.util.spec_from_file_location(f"covjax_recipe_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config={path}: a recipe is a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        run = module.get_config(variant)
+    except (SyntaxError, NameError, ImportError, AttributeError) as error:
+        raise InputError(f"--config={path}: not a recipe: {error}") from error
+    if not isinstance(run, config.Run):
+        raise InputError(f"--config={path}: get_config must return covjax.config.Run")
+    return run
+
+
+def set_fields(run: config.Run, words: Sequence[str]) -> config.Run:
+    """The run with typed fields set by ml_collections' config flags."""
     from absl import flags
     from ml_collections import config_flags
 
+    command_line = ["covjax", *words]
     values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", flag_values=values)
+    holder = config_flags.DEFINE_config_dataclass(
+        "config", run, flag_values=values, sys_argv=command_line
+    )
     try:
-        left = values(["covjax", f"--config={source}", *overrides])
-    except InputError:
-        raise
-    except (flags.Error, TypeError, ValueError) as error:
-        reason = str(error).removeprefix("flag ")
-        raise InputError(reason) from error
-    except SyntaxError as error:
-        raise InputError(f"--config={source}: {error}") from error
+        left = values(command_line)
+    except flags.IllegalFlagValueError as error:
+        word = str(error).removeprefix("flag ").partition(": ")[0]
+        path = word.partition("=")[0].removeprefix("--config.")
+        expected = type(config.get(config.Run(), path)).__name__
+        raise InputError(f"{word}: must be of type {expected}") from error
+    except flags.Error as error:
+        raise InputError(str(error)) from error
     if left[1:]:
-        raise InputError(
-            f"{left[1]}: what is this? Fields are set by --config.FIELD=VALUE"
-        )
+        raise InputError(f"{left[1]!r}: fields are set by --config.FIELD=VALUE")
     return holder.value
 
 
