@@ -139,7 +139,8 @@ class DataSet:
 
     def folder(self, dir: str | os.PathLike[str]) -> Path:
         """`dir` or its subfolder of the set's name, whichever holds the set."""
-        for folder in (Path(dir), Path(dir) / self.name):
+        short = self.name.replace("_", "")  # as MedMNIST writes pneumoniamnist
+        for folder in (Path(dir), Path(dir) / self.name, Path(dir) / short):
             if folder.is_dir() and not self.missing(folder):
                 return folder
         if not Path(dir).is_dir():
