@@ -1,0 +1,61 @@
+"""What a model said about one split, with what is known of each picture."""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from covjax.data.imageset import ImageSet
+from covjax.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """One row a picture; ``predictions_validation.npz`` and ``predictions_test.npz``.
+
+    Attributes:
+      labels: int32 ``[n]``, or uint8 ``[n, classes]`` multi-hot.
+      probabilities: float32 ``[n, classes]``, before calibration.
+      patients: str ``[n]``; ``""`` is unknown.
+      sources: str ``[n]``; ``""`` is unknown.
+      files: str ``[n]``, the name of each picture.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    patients: np.ndarray
+    sources: np.ndarray
+    files: np.ndarray
+
+    @classmethod
+    def of(cls, images: ImageSet, probabilities: np.ndarray) -> "Predictions":
+        """The set's columns beside the scores of its pictures."""
+        return cls(
+            labels=np.asarray(images.labels),
+            probabilities=np.asarray(probabilities),
+            patients=np.asarray(images.patients, str),
+            sources=np.asarray(images.sources, str),
+            files=np.asarray(images.files, str),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Reads what `save` wrote; `InputError` where the file is not that."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{f.name: arrays[f.name] for f in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(
+                f"{path}: not the predictions of a run: {error}"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Writes the columns as one ``.npz`` file, whole or not at all."""
+        temporary = path.with_name(path.name + ".tmp")
+        with open(temporary, "wb") as file:
+            np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+        os.replace(temporary, path)
+
+    def __len__(self) -> int:
+        return len(self.labels)
