@@ -5,9 +5,12 @@ and (with squeeze-and-excitation) by EfficientNet.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
+
+from covjax.blocks.conv_norm import ConvNorm, DepthwiseNorm
 
 
 class BasicBlock(nn.Module):
@@ -64,3 +67,48 @@ def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, y: jax.Array) -> jax
         return x
     x = block.conv(y.shape[-1], 1, block.strides, name="project")(x)
     return block.norm(name="project_norm")(x)
+
+
+class InvertedResidual(nn.Module):
+    """Expand with 1x1, filter channel by channel, project with a linear 1x1.
+
+    Sandler et al. 2018, arXiv:1801.04381, table 1. The input is added where neither
+    size nor channels change. `gate` (EfficientNet: squeeze-and-excitation) makes a
+    module that weighs the filtered channels, from the number of channels that came
+    in; `drop` acts on the branch before it is added.
+    """
+
+    features: int
+    expansion: int  # t: 1 leaves out the expansion
+    strides: int
+    kernel_size: int
+    padding: str | int  # of the filter
+    conv: Callable
+    depthwise: Callable
+    norm: Callable
+    activation: Callable
+    gate: Callable | None = None
+    drop: Callable = lambda x: x
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, in]`` to ``[batch, h, w, features]``."""
+        unit = partial(ConvNorm, conv=self.conv, norm=self.norm, kernel_size=1)
+        y = x
+        if self.expansion > 1:
+            y = unit(
+                self.expansion * x.shape[-1], activation=self.activation, name="expand"
+            )(y)
+        y = DepthwiseNorm(
+            self.depthwise,
+            self.norm,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.activation,
+            name="filter",
+        )(y)
+        if self.gate is not None:
+            y = self.gate(x.shape[-1], name="gate")(y)
+        y = unit(self.features, activation=None, name="project")(y)
+        return x + self.drop(y) if x.shape == y.shape else y

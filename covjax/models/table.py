@@ -13,7 +13,21 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from covjax.errors import InputError
-from covjax.models import densenet, resnet
+from covjax.models import (
+    alexnet,
+    bn_inception,
+    densenet,
+    efficientnet,
+    googlenet,
+    inception_resnet_v2,
+    inception_v3,
+    inception_v4,
+    mobilenet,
+    resnet,
+    squeezenet,
+    vgg,
+    xception,
+)
 
 
 class Entry(NamedTuple):
@@ -31,6 +45,15 @@ class Entry(NamedTuple):
     scores: str = "logits"  # or "lengths" of capsules
 
 
+_inception = partial(
+    Entry, native_size=299, min_size=inception_v3.MIN_SIZE, reference="torchvision"
+)
+_googlenet = partial(
+    Entry,
+    paper="Szegedy et al., arXiv:1409.4842",
+    year=2015,
+    min_size=googlenet.MIN_SIZE,
+)
 _densenet = partial(
     Entry,
     paper="Huang et al., arXiv:1608.06993",
@@ -41,8 +64,45 @@ _densenet = partial(
 _resnet = partial(
     Entry, paper="He et al., arXiv:1512.03385", year=2016, reference="torchvision"
 )
+_squeezenet = partial(
+    Entry, paper="Iandola et al., arXiv:1602.07360", year=2016, reference="torchvision"
+)
+_efficientnet = partial(
+    Entry, paper="Tan & Le, arXiv:1905.11946", year=2019, reference="timm"
+)
+_vgg = partial(
+    Entry,
+    paper="Simonyan & Zisserman, arXiv:1409.1556",
+    year=2015,
+    min_size=vgg.MIN_SIZE,
+    reference="torchvision",
+)
 
 MODELS: dict[str, Entry] = {
+    "alexnet": Entry(
+        alexnet.AlexNet,
+        params=61_100_840,
+        paper="Krizhevsky, arXiv:1404.5997",
+        year=2014,
+        min_size=alexnet.MIN_SIZE,
+        reference="torchvision",
+    ),
+    "alexnet_2012": Entry(
+        alexnet.AlexNet2012,
+        params=60_965_224,
+        paper="Krizhevsky et al., NIPS 2012",
+        year=2012,
+        native_size=227,
+        min_size=alexnet.MIN_SIZE_2012,
+        reference="torch layers",
+    ),
+    "bn_inception": Entry(
+        bn_inception.BNInception,
+        params=11_194_984,
+        paper="Ioffe and Szegedy, arXiv:1502.03167",
+        year=2015,
+        reference="figure 5 of the paper",
+    ),
     "chexnet": _densenet(
         densenet.CheXNet,
         params=6_968_206,
@@ -52,10 +112,103 @@ MODELS: dict[str, Entry] = {
     "densenet121": _densenet(densenet.DenseNet121, params=7_978_856),
     "densenet169": _densenet(densenet.DenseNet169, params=14_149_480),
     "densenet201": _densenet(densenet.DenseNet201, params=20_013_928),
+    "efficientnet_b0": _efficientnet(
+        efficientnet.EfficientNetB0, params=5_288_548, native_size=224
+    ),
+    "efficientnet_b1": _efficientnet(
+        efficientnet.EfficientNetB1, params=7_794_184, native_size=240
+    ),
+    "efficientnet_b2": _efficientnet(
+        efficientnet.EfficientNetB2, params=9_109_994, native_size=260
+    ),
+    "efficientnet_b3": _efficientnet(
+        efficientnet.EfficientNetB3, params=12_233_232, native_size=300
+    ),
+    "efficientnet_b4": _efficientnet(
+        efficientnet.EfficientNetB4, params=19_341_616, native_size=380
+    ),
+    "efficientnet_b5": _efficientnet(
+        efficientnet.EfficientNetB5, params=30_389_784, native_size=456
+    ),
+    "efficientnet_b6": _efficientnet(
+        efficientnet.EfficientNetB6, params=43_040_704, native_size=528
+    ),
+    "efficientnet_b7": _efficientnet(
+        efficientnet.EfficientNetB7, params=66_347_960, native_size=600
+    ),
+    "googlenet": _googlenet(
+        googlenet.GoogLeNet, params=13_004_888, reference="torchvision"
+    ),
+    "googlenet_2014": _googlenet(
+        googlenet.GoogLeNet2014,
+        params=13_378_280,
+        reference="table 1 of the paper",
+    ),
+    "inception_resnet_v2": _inception(
+        inception_resnet_v2.InceptionResNetV2,
+        params=55_843_464,
+        paper="Szegedy et al., arXiv:1602.07261",
+        year=2017,
+        reference="timm, Keras",
+    ),
+    "inception_v2": _inception(
+        inception_v3.InceptionV2,
+        params=29_411_440,
+        paper="Szegedy et al., arXiv:1512.00567",
+        year=2016,
+        reference="blocks of inception_v3",
+    ),
+    "inception_v3": _inception(
+        inception_v3.InceptionV3,
+        params=27_161_264,
+        paper="Szegedy et al., arXiv:1512.00567",
+        year=2016,
+        reference="torchvision, Keras",
+    ),
+    "inception_v4": _inception(
+        inception_v4.InceptionV4,
+        params=42_679_816,
+        paper="Szegedy et al., arXiv:1602.07261",
+        year=2017,
+        reference="timm",
+    ),
+    "mobilenet_v1": Entry(
+        mobilenet.MobileNetV1,
+        params=4_231_976,
+        paper="Howard et al., arXiv:1704.04861",
+        year=2017,
+        reference="timm, Keras",
+    ),
+    "mobilenet_v2": Entry(
+        mobilenet.MobileNetV2,
+        params=3_504_872,
+        paper="Sandler et al., arXiv:1801.04381",
+        year=2018,
+        reference="torchvision, Keras",
+    ),
     "resnet18": _resnet(resnet.ResNet18, params=11_689_512),
     "resnet34": _resnet(resnet.ResNet34, params=21_797_672),
     "resnet50": _resnet(resnet.ResNet50, params=25_557_032),
     "resnet101": _resnet(resnet.ResNet101, params=44_549_160),
+    "squeezenet1_0": _squeezenet(
+        squeezenet.SqueezeNet1_0, params=1_248_424, min_size=squeezenet.MIN_SIZE_1_0
+    ),
+    "squeezenet1_1": _squeezenet(
+        squeezenet.SqueezeNet1_1, params=1_235_496, min_size=squeezenet.MIN_SIZE_1_1
+    ),
+    "vgg16": _vgg(vgg.VGG16, params=138_357_544),
+    "vgg16_bn": _vgg(vgg.VGG16BN, params=138_365_992),
+    "vgg19": _vgg(vgg.VGG19, params=143_667_240),
+    "vgg19_bn": _vgg(vgg.VGG19BN, params=143_678_248),
+    "xception": Entry(
+        xception.Xception,
+        params=22_855_952,
+        paper="Chollet, arXiv:1610.02357",
+        year=2017,
+        native_size=299,
+        min_size=xception.MIN_SIZE,
+        reference="timm, Keras",
+    ),
 }
 
 
