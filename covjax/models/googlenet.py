@@ -22,13 +22,13 @@ import jax.numpy as jnp
 from covjax.blocks.conv import BatchNorm, Conv, Padding, spatial_map
 from covjax.blocks.conv_norm import ConvNorm, he_normal, torch_uniform
 from covjax.blocks.inception import Inception, Layer, Mixed, Pool
+from covjax.blocks.local_response import local_response_norm
 from covjax.blocks.pooling import (
     adaptive_avg_pool,
     global_avg_pool,
     max_pool,
     require_size,
 )
-from covjax.models.alexnet import local_response_norm
 
 MIN_SIZE = 15  # torchvision's; every pool then still has a pixel
 
