@@ -50,6 +50,7 @@ class Data:
     group_key: str = ""  # regular expression: its match in the file name is the group
     folds: int = 0  # k of k-fold cross-validation; 0: one hold-out split
     fold: int = 0  # the fold that is the test split
+    test_source: str = ""  # leave one source out: this one is the test split
     # feeding
     feed: str = "auto"  # "resident" in device memory, "stream" through grain
     resident_gib: float = 4.0  # "auto" keeps sets up to this size in device memory

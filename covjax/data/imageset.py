@@ -2,11 +2,71 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from covjax.errors import InputError
+
 LUNG, LESION = 1, 2  # bits of `ImageSet.masks`
+
+
+@dataclass(frozen=True, slots=True)
+class LazyImages:
+    """Pictures that are decoded when asked for; indexes like a uint8 array.
+
+    Attributes:
+      read: row of the source to one picture uint8 ``[height, width, channels]``;
+        called from several threads at once.
+      rows: int ``[n]``, the source's row of each picture.
+      picture_shape: ``(height, width, channels)``.
+      key: digest of the source's content, in place of the pixels' own.
+    """
+
+    read: Callable[[int], np.ndarray]
+    rows: np.ndarray
+    picture_shape: tuple[int, int, int]
+    key: str
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``[n, height, width, channels]``."""
+        return (len(self.rows), *self.picture_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Always four."""
+        return 4
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Always uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the decoded pictures."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        rows = self.rows[index]
+        if np.ndim(rows) == 0:
+            return self.read(int(rows))
+        pictures = np.empty((len(rows), *self.picture_shape), np.uint8)
+        for place, row in enumerate(rows):
+            pictures[place] = self.read(int(row))
+        return pictures
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def subset(self, rows: np.ndarray) -> "LazyImages":
+        """The given rows, still undecoded."""
+        return dataclasses.replace(self, rows=self.rows[rows])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +74,8 @@ class ImageSet:
     """Pictures with what is known of them; one row a picture, NumPy only.
 
     Attributes:
-      images: uint8 ``[n, height, width, channels]``; may be memory-mapped.
+      images: uint8 ``[n, height, width, channels]``; memory-mapped where it comes from
+        the cache, `LazyImages` where the set is streamed.
       labels: int32 ``[n]`` class indices, or uint8 ``[n, classes]`` multi-hot.
       class_names: names in the order of the labels.
       patients: str ``[n]``; ``""`` is unknown, never a guess.
@@ -29,7 +90,7 @@ class ImageSet:
       name: name of the data set.
     """
 
-    images: np.ndarray
+    images: np.ndarray  # or LazyImages
     labels: np.ndarray
     class_names: tuple[str, ...]
     patients: np.ndarray
@@ -57,7 +118,9 @@ class ImageSet:
         """The given rows, in the given order (indices or a Boolean mask)."""
         return dataclasses.replace(
             self,
-            images=self.images[rows],
+            images=self.images.subset(rows)
+            if isinstance(self.images, LazyImages)
+            else self.images[rows],
             labels=self.labels[rows],
             patients=self.patients[rows],
             sources=self.sources[rows],
@@ -76,11 +139,42 @@ class ImageSet:
         return {c: int(k) for c, k in zip(self.class_names, numbers, strict=True)}
 
     def fingerprint(self) -> str:
-        """SHA-256 over pictures, labels, names and ids; equal sets, equal digest."""
+        """SHA-256 over pictures, labels, names and ids; equal sets, equal digest.
+
+        A streamed set stands for its pictures by the digest of its source.
+        """
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
         for column in (self.patients, self.sources, self.splits, self.files):
             digest.update("\0".join(map(str, column)).encode())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
+        if isinstance(self.images, LazyImages):
+            digest.update(f"{self.images.key} {self.images.rows.tolist()}".encode())
+            return digest.hexdigest()
         for start in range(0, len(self), 1024):  # memory-mapped sets stay on disk
-            digest.update(np.ascontiguousarray(self.images[start : start + 1024]))
+            digest.update(np.ascontiguousarray(self.images[start : start + 1024]).data)
         return digest.hexdigest()
+
+    def select_classes(self, names: tuple[str, ...]) -> "ImageSet":
+        """Only pictures of these classes, labelled by their places in `names`.
+
+        A multi-hot set keeps all its pictures and the columns of these classes.
+
+        Raises:
+          InputError: a name is unknown or given twice.
+        """
+        for name in names:
+            if name not in self.class_names or names.count(name) > 1:
+                raise InputError(
+                    f"config.data.classes: {name!r} must be, once, one of "
+                    f"{', '.join(self.class_names)}"
+                )
+        old = [self.class_names.index(name) for name in names]
+        if self.multi_label:
+            labels = np.ascontiguousarray(self.labels[:, old])
+            return dataclasses.replace(self, labels=labels, class_names=names)
+        place = np.full(self.num_classes, -1, np.int32)
+        place[old] = np.arange(len(names))
+        chosen = self.subset(np.flatnonzero(place[self.labels] >= 0))
+        return dataclasses.replace(
+            chosen, labels=place[chosen.labels], class_names=names
+        )

@@ -62,9 +62,8 @@ class Preprocess:
                 raise InputError(
                     f"preprocess.{name}: unknown field; known: {', '.join(known)}"
                 )
-        # JSON has lists only
-        return cls(**{k: tuple(v) if isinstance(v, list) else v
-                      for k, v in values.items()})  # fmt: skip
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**{**values, **lists})  # JSON has lists only
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -106,7 +105,9 @@ class Preprocess:
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Cuts and resizes a mask ``[height, width]`` as its picture; no new values."""
         image = Image.fromarray(np.ascontiguousarray(self._cut(mask)))
-        return np.asarray(image.resize((self.size, self.size), Image.Resampling.NEAREST))
+        return np.asarray(
+            image.resize((self.size, self.size), Image.Resampling.NEAREST)
+        )
 
     @property
     def _changes_tones(self) -> bool:
@@ -154,7 +155,9 @@ def to_8_bit_range(picture: np.ndarray) -> np.ndarray:
     if np.issubdtype(picture.dtype, np.floating):
         low, high = float(np.min(picture)), float(np.max(picture))
         if not (low >= 0 and high <= 1):  # also catches NaN
-            raise InputError(f"picture with floats from {low} to {high}: must be 0 to 1")
+            raise InputError(
+                f"picture with floats from {low} to {high}: must be 0 to 1"
+            )
         return picture.astype(np.float32) * 255
     raise InputError(
         f"picture of type {picture.dtype}: must be uint8, uint16 or float in [0, 1]"

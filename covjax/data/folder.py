@@ -1,0 +1,160 @@
+"""Your own pictures: class folders, or a CSV manifest.
+
+Class folders, with or without a level of splits above them:
+
+    DIR/normal/a.png  DIR/covid19/b.dcm
+    DIR/train/normal/a.png  DIR/test/normal/c.png
+
+A manifest is a table with the columns ``path`` and ``label``, and where known
+``patient``, ``source``, ``split``, ``sex``, ``age`` and ``view``. Paths are relative to
+``config.data.dir``, or without one to the manifest. Several labels are joined by ``|``.
+Classes are sorted by name; ``config.data.classes`` chooses another order.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from covjax.data.builders._base import Example
+from covjax.data.builders._tables import read_csv
+from covjax.data.readers import read_bytes
+from covjax.errors import InputError
+
+SPLITS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+METADATA = ("sex", "age", "view")
+# beside pictures in many folders; every other file must be a picture, since DICOM
+# files often have no ending and none should be left out in silence
+NOT_PICTURES = {".csv", ".db", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
+                ".xlsx", ".xml", ".yaml", ".yml"}  # fmt: skip
+
+
+def read_folder(folder: str) -> tuple[tuple[str, ...], list[Example]]:
+    """Class names and examples of a tree of class folders, sorted by name.
+
+    Raises:
+      InputError: the folder is missing, has no class folders, or one is empty.
+    """
+    if not folder:
+        raise InputError("config.data.dir: must name a folder of class folders")
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"{folder}: no such folder (config.data.dir)")
+    tops = _folders(root)
+    if tops and all(top.name.lower() in SPLITS for top in tops):
+        parts = [(SPLITS[top.name.lower()], top) for top in tops]
+    else:
+        parts = [("", root)]
+    names = sorted({c.name for _, part in parts for c in _folders(part)})
+    _check_classes(names, f"{folder}: has", "one folder a class")
+    examples = []
+    for split, part in parts:
+        for label, name in enumerate(names):
+            files = _pictures(part / name)
+            if not files:
+                raise InputError(f"{part / name}: a class without pictures")
+            examples += [
+                Example(
+                    file=file.relative_to(root).as_posix(),
+                    label=label,
+                    open=_opener(root, file.relative_to(root).as_posix()),
+                    split=split,
+                )
+                for file in files
+            ]
+    return tuple(names), examples
+
+
+def read_manifest(
+    manifest: str, folder: str = ""
+) -> tuple[tuple[str, ...], list[Example]]:
+    """Class names and examples of a CSV manifest, in its order.
+
+    Raises:
+      InputError: a column is missing, or a row names no label, an unknown split, a
+        missing file or one that an earlier row names.
+    """
+    path = Path(manifest)
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder (config.data.dir)")
+    root = Path(folder) if folder else path.parent
+    rows = [
+        {name: cell.strip() for name, cell in row.items()}
+        for row in read_csv(path, columns=("path", "label"))
+    ]
+    labels = [_labels(row["label"], i, manifest) for i, row in enumerate(rows)]
+    names = sorted({name for row in labels for name in row})
+    _check_classes(names, f"{manifest}: has", "a label in each row")
+    multi_label = any(len(row) > 1 for row in labels)
+    examples, seen = [], set()
+    for i, row in enumerate(rows):
+        where = f"{manifest}, row {i + 1}"
+        file = row["path"]
+        if not (root / file).is_file():
+            raise InputError(f"{where}: {file or 'an empty path'}: no such file")
+        if file in seen:
+            raise InputError(f"{where}: {file} is listed twice")
+        seen.add(file)
+        split = row.get("split", "").lower()
+        if split not in SPLITS:
+            raise InputError(
+                f"{where}: split={split!r}: must be train, validation, test or empty"
+            )
+        if multi_label:
+            label: int | tuple[int, ...] = tuple(int(n in labels[i]) for n in names)
+        else:
+            label = names.index(labels[i][0])
+        examples.append(
+            Example(
+                file=file,
+                label=label,
+                open=_opener(root, file),
+                patient=row.get("patient", ""),
+                source=row.get("source", ""),
+                split=SPLITS[split],
+                metadata={name: row[name] for name in METADATA if name in row},
+            )
+        )
+    return tuple(names), examples
+
+
+def _labels(cell: str, row: int, manifest: str) -> list[str]:
+    labels = [label.strip() for label in cell.split("|")]
+    if not all(labels):
+        raise InputError(f"{manifest}, row {row + 1}: label={cell!r}: is empty")
+    return labels
+
+
+def _check_classes(names: list[str], who: str, wanted: str) -> None:
+    if len(names) < 2:
+        found = ", ".join(names) or "none"
+        raise InputError(
+            f"{who} {len(names)} classes ({found}); needs two and {wanted}"
+        )
+
+
+def _opener(root: Path, file: str) -> Callable[[], bytes]:
+    return partial(read_bytes, root / file, name=file)
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] not in "._")
+
+
+def _pictures(path: Path) -> list[Path]:
+    """Files at any depth, sorted, without hidden ones and notes beside the pictures."""
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.suffix.lower() not in NOT_PICTURES
+    )
