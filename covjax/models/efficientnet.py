@@ -97,50 +97,18 @@ class EfficientNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to logits ``[batch, classes]``."""
-        bare = {"use_bias": False, "dtype": self.dtype}
-        conv = partial(Conv, kernel_init=he_normal_fan_out, **bare)
-        depthwise = partial(DepthwiseConv, kernel_init=he_normal, **bare)
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train,
-            momentum=self.momentum,
+        x = trunk(
+            x,
+            train=train,
+            width=self.width,
+            depth=self.depth,
+            drop_path=self.drop_path,
+            padding=self.padding,
             epsilon=self.epsilon,
+            momentum=self.momentum,
             dtype=self.dtype,
             axis_name=self.axis_name,
         )
-        unit = partial(ConvNorm, conv=conv, norm=norm, activation=nn.silu)
-        block = partial(
-            InvertedResidual,
-            conv=conv,
-            depthwise=depthwise,
-            norm=norm,
-            activation=nn.silu,
-            gate=partial(SqueezeExcite, conv=partial(conv, use_bias=True)),
-        )
-        x = unit(
-            round_channels(32 * self.width),
-            strides=2,
-            padding=strided_padding(self.padding, 3),
-            name="stem",
-        )(x)
-        repeats = [math.ceil(n * self.depth) for _, _, _, n, _ in STAGES]
-        rates = [self.drop_path * i / sum(repeats) for i in range(sum(repeats))]
-        for i, (expansion, kernel_size, features, _, strides) in enumerate(STAGES):
-            start = sum(repeats[:i])
-            x = Stage(
-                round_channels(features * self.width),
-                strides,
-                tuple(rates[start : start + repeats[i]]),
-                train,
-                partial(
-                    block,
-                    expansion=expansion,
-                    kernel_size=kernel_size,
-                    padding=strided_padding(self.padding, kernel_size),
-                ),
-                name=f"stage{i + 1}",
-            )(x)
-        x = unit(round_channels(1280 * self.width), kernel_size=1, name="last")(x)
         x = global_avg_pool(spatial_map(self, x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         head = nn.Dense(
@@ -151,6 +119,74 @@ class EfficientNet(nn.Module):
             name="head",
         )
         return head(x)
+
+
+def trunk(
+    x: jax.Array,
+    *,
+    train: bool,
+    width: float,
+    depth: float,
+    drop_path: float,
+    padding: str,
+    epsilon: float,
+    momentum: float,
+    dtype: Any,
+    axis_name: str | None,
+) -> jax.Array:
+    """All but the classifier; called inside a module's compact method, which owns it.
+
+    Maps ``[batch, height, width, channels]`` to ``[batch, h, w, 1280 * width]``.
+    """
+    bare = {"use_bias": False, "dtype": dtype}
+    conv = partial(Conv, kernel_init=he_normal_fan_out, **bare)
+    depthwise = partial(DepthwiseConv, kernel_init=he_normal, **bare)
+    norm = partial(
+        BatchNorm,
+        use_running_average=not train,
+        momentum=momentum,
+        epsilon=epsilon,
+        dtype=dtype,
+        axis_name=axis_name,
+    )
+    unit = partial(ConvNorm, conv=conv, norm=norm, activation=nn.silu)
+    block = partial(
+        InvertedResidual,
+        conv=conv,
+        depthwise=depthwise,
+        norm=norm,
+        activation=nn.silu,
+        gate=partial(SqueezeExcite, conv=partial(conv, use_bias=True)),
+    )
+    x = unit(
+        round_channels(32 * width),
+        strides=2,
+        padding=strided_padding(padding, 3),
+        name="stem",
+    )(x)
+    repeats = [math.ceil(n * depth) for _, _, _, n, _ in STAGES]
+    rates = [drop_path * i / sum(repeats) for i in range(sum(repeats))]
+    for i, (expansion, kernel_size, features, _, strides) in enumerate(STAGES):
+        start = sum(blocks[:i])
+        x = Stage(
+            round_channels(features * width),
+            strides,
+            tuple(rates[start : start + blocks[i]]),
+            train,
+            partial(
+                block,
+                expansion=expansion,
+                kernel_size=kernel_size,
+                padding=strided_padding(padding, kernel_size),
+            ),
+            name=f"stage{i + 1}",
+        )(x)
+    return unit(round_channels(1280 * width), kernel_size=1, name="last")(x)
+
+
+def repeats(depth: float) -> tuple[int, ...]:
+    """How many blocks each stage has at a depth factor (authors' code)."""
+    return tuple(math.ceil(stage[3] * depth) for stage in STAGES)
 
 
 def round_channels(channels: float) -> int:

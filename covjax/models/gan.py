@@ -39,7 +39,7 @@ class CovidGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
-        """Maps ``[batch, 100]``, int ``[batch]`` to ``[batch, height, width, channels]``."""
+        """Maps ``[batch, 100]``, int ``[batch]`` to pictures ``[batch, ...]``, NHWC."""
         side = self.size // 16  # four doublings
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=_init)
         x = nn.relu(dense(side * side * 1024, name="noise")(z))
