@@ -164,8 +164,8 @@ def trunk(
         padding=strided_padding(padding, 3),
         name="stem",
     )(x)
-    repeats = [math.ceil(n * depth) for _, _, _, n, _ in STAGES]
-    rates = [drop_path * i / sum(repeats) for i in range(sum(repeats))]
+    blocks = repeats(depth)
+    rates = [drop_path * i / sum(blocks) for i in range(sum(blocks))]
     for i, (expansion, kernel_size, features, _, strides) in enumerate(STAGES):
         start = sum(blocks[:i])
         x = Stage(
