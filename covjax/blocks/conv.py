@@ -12,6 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from covjax.blocks import forms
+
 Padding = str | int | Sequence[int | tuple[int, int]]
 
 # He et al. 2015, section 2.2, fan-out form: what torchvision's networks start from
@@ -104,6 +106,10 @@ def convolve(
     groups: int = 1,
 ) -> jax.Array:
     """``[batch, height, width, in]`` * ``[kh, kw, in / groups, out]``, NHWC."""
+    one_by_one = kernel.shape[:2] == (1, 1) and groups == 1
+    unpadded = padding == "VALID" or padding == "SAME" or padding == ((0, 0), (0, 0))
+    if one_by_one and unpadded and forms.on_one_cpu():
+        return forms.pointwise(x, kernel, strides)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -115,4 +121,54 @@ def convolve(
     )
 
 
-BatchNorm = nn.BatchNorm  # replaced by the fused form in this file when it pays
+class BatchNorm(nn.Module):
+    """Batch normalisation with the parameters and statistics of `flax.linen.BatchNorm`.
+
+    Ioffe and Szegedy 2015. Statistics are float32 whatever the compute type; the
+    running variance is the biased one. `momentum` is the share of the old running
+    value that is kept (PyTorch's momentum is one minus this).
+
+    Attributes:
+      use_running_average: normalise by the running statistics and keep them.
+      momentum: decay of the running statistics.
+      epsilon: added to the variance.
+      dtype: compute type, and type of the result; None: that of x.
+      use_bias: whether an offset is learnt.
+      use_scale: whether a factor is learnt.
+      scale_init: start of the factor.
+      bias_init: start of the offset.
+      axis_name: mapped axis of `jax.pmap` over which statistics are shared.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = None
+    use_bias: bool = True
+    use_scale: bool = True
+    scale_init: Callable = nn.initializers.ones_init()
+    bias_init: Callable = nn.initializers.zeros_init()
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises the channels of ``[..., channels]``."""
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale, bias = jnp.ones(shape), jnp.zeros(shape)
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, shape, jnp.float32)
+        x = x.astype(self.dtype or x.dtype)
+        if self.use_running_average:
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+            return forms.scale_and_shift(x, factor, bias - running_mean.value * factor)
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, mean, var = forms.batch_norm(x, scale, bias, self.epsilon, axis_name)
+        if not self.is_initializing():
+            keep = self.momentum
+            running_mean.value = keep * running_mean.value + (1 - keep) * mean
+            running_var.value = keep * running_var.value + (1 - keep) * var
+        return y

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from covjax.blocks import forms
 from covjax.errors import InputError
 
 Sides = tuple[tuple[int, int], tuple[int, int]]  # (low, high) of height and width
@@ -31,6 +32,8 @@ def max_pool(
       ``[batch, h, w, channels]``.
     """
     sides = pool_padding(x.shape[1:3], window, strides, padding, ceil)
+    if forms.on_one_cpu():
+        return forms.max_pool(x, window, strides, sides)
     return nn.max_pool(
         x, window_shape=(window, window), strides=(strides, strides), padding=sides
     )

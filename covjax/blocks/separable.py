@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from covjax.blocks import forms
 from covjax.blocks.conv import Padding, convolve, explicit_padding, pair
 
 
@@ -39,12 +40,33 @@ class DepthwiseConv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (channels,), self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(
-            x,
-            kernel,
-            strides=pair(self.strides),
-            padding=explicit_padding(self.padding),
-            dilation=pair(self.kernel_dilation),
-            groups=channels,
-        )
+        strides, dilation = pair(self.strides), pair(self.kernel_dilation)
+        if forms.on_one_cpu():
+            sides = padding_sides(x, kernel, strides, self.padding, dilation)
+            y = forms.depthwise(x, kernel, strides, sides, dilation)
+        else:
+            y = convolve(
+                x,
+                kernel,
+                strides=strides,
+                padding=explicit_padding(self.padding),
+                dilation=dilation,
+                groups=channels,
+            )
         return y if bias is None else y + bias.reshape(1, 1, 1, -1)
+
+
+def padding_sides(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int],
+) -> forms.Sides:
+    """Padding as (low, high) pairs of height and width, whatever form it has."""
+    known = explicit_padding(padding)
+    if not isinstance(known, str):
+        return (known[0], known[1])
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel.shape[:2])]
+    height, width = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, known)
+    return height, width

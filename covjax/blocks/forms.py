@@ -1,0 +1,337 @@
+"""Faster forms of the operations on which CPUs lose their time.
+
+Used by `conv.py`, `separable.py` and `pooling.py`, and so by every network. Each
+form computes the same numbers as the plain operation of `jax.lax` (tests: 1e-5).
+GPU and TPU keep XLA's own forms; what a CPU gains is measured by
+``benchmarks/forms.py``: XLA reduces over leading axes at 1 to 2 GB/s, scatters the
+gradient of a maximum pixel by pixel, and filters channels one by one.
+"""
+
+from collections.abc import Sequence
+from functools import partial, reduce
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pair = tuple[int, int]
+Sides = tuple[Pair, Pair]  # (low, high) padding of height and width
+
+
+def on_one_cpu() -> bool:
+    """Whether the program being traced runs on a single CPU device.
+
+    The loops here run over the batch, which must then not be spread over a mesh.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return jax.default_backend() == "cpu" and (mesh.empty or mesh.size == 1)
+
+
+def channel_sums(*products: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """For each product of maps, its sum over all axes but the last.
+
+    On a CPU a loop over picture rows with one ``[width, channels]`` accumulator a
+    sum, which stays in the cache; elsewhere the compiler's own reduction.
+
+    Args:
+      *products: tuples of one or two ``[..., channels]`` maps, all of one shape.
+
+    Returns:
+      float32 ``[channels]`` for each product.
+    """
+    shape = products[0][0].shape
+    if len(shape) != 4 or not on_one_cpu():
+        axes = tuple(range(len(shape) - 1))
+        return [jnp.sum(_product(factors), axes) for factors in products]
+    batch, height, width, channels = shape
+    rows = [
+        [x.reshape(batch * height, width, channels) for x in factors]
+        for factors in products
+    ]
+
+    def add_row(i, sums):
+        return tuple(
+            total
+            + _product(
+                [lax.dynamic_index_in_dim(x, i, keepdims=False) for x in factors]
+            )
+            for factors, total in zip(rows, sums)
+        )
+
+    zero = jnp.zeros((width, channels), jnp.float32)
+    sums = lax.fori_loop(0, batch * height, add_row, (zero,) * len(rows))
+    return [s.sum(axis=0) for s in sums]
+
+
+def _product(factors: Sequence[jax.Array]) -> jax.Array:
+    """The float32 product of one array or more."""
+    return reduce(jnp.multiply, [x.astype(jnp.float32) for x in factors])
+
+
+# ------------------------------------------------------------- batch normalisation
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    axis_name: str | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises by the batch's own statistics; one map is kept for the gradient.
+
+    With the mean m and (biased) variance v over all axes but the last,
+    ``y = scale * (x - m) / sqrt(v + epsilon) + bias``.
+
+    Args:
+      x: ``[..., channels]``.
+      scale: float32 ``[channels]``.
+      bias: float32 ``[channels]``.
+      epsilon: added to the variance.
+      axis_name: mapped axis (pmap) over which the statistics are shared, or None.
+
+    Returns:
+      y in x's type, and float32 mean and variance, which have no gradient.
+    """
+    return _batch_norm_forward(x, scale, bias, epsilon, axis_name)[0]
+
+
+def _batch_norm_forward(x, scale, bias, epsilon, axis_name):
+    count = x.size // x.shape[-1]
+    moments = [s / count for s in channel_sums((x,), (x, x))]
+    if axis_name is not None:
+        moments = lax.pmean(moments, axis_name)
+    mean, square = moments
+    variance = jnp.maximum(square - mean**2, 0.0)
+    inverse = lax.rsqrt(variance + epsilon)
+    y = scale_and_shift(x, scale * inverse, bias - mean * scale * inverse)
+    return (y, mean, variance), (x, scale, mean, inverse)
+
+
+def _batch_norm_backward(epsilon, axis_name, kept, cotangents):
+    del epsilon
+    x, scale, mean, inverse = kept
+    dy = cotangents[0]
+    sum_dy, sum_dy_x = channel_sums((dy,), (dy, x))
+    d_scale = (sum_dy_x - mean * sum_dy) * inverse
+    d_bias = sum_dy
+    # means over all devices' pictures; the gradients of scale and bias stay local,
+    # to be averaged with all other gradients
+    count = x.size // x.shape[-1]
+    means = (d_bias / count, d_scale / count)
+    if axis_name is not None:
+        means = lax.pmean(means, axis_name)
+    factor = scale * inverse
+    slope = -factor * inverse * means[1]
+    offset = -factor * means[0] - slope * mean
+    dx = dy * _like(x, factor) + x * _like(x, slope) + _like(x, offset)
+    return dx.astype(x.dtype), d_scale, d_bias
+
+
+batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def scale_and_shift(x: jax.Array, factor: jax.Array, offset: jax.Array) -> jax.Array:
+    """``x * factor + offset`` by channel: computed in float32, given in x's type."""
+    factor, offset = (_like(x, values) for values in (factor, offset))
+    return (x * factor + offset).astype(x.dtype)
+
+
+def _like(x: jax.Array, values: jax.Array) -> jax.Array:
+    """``[channels]`` with as many axes as x: ranks are never promoted."""
+    return values.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+# -------------------------------------------------------------------- convolutions
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
+    """A 1x1 convolution without padding, as one matrix product.
+
+    Args:
+      x: ``[batch, height, width, in]``.
+      kernel: ``[1, 1, in, out]``.
+      strides: of height and width.
+
+    Returns:
+      ``[batch, h, w, out]``.
+    """
+    x = x[:, :: strides[0], :: strides[1]]
+    return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def depthwise(
+    x: jax.Array, kernel: jax.Array, strides: Pair, sides: Sides, dilation: Pair
+) -> jax.Array:
+    """A depthwise convolution as shifted multiply-adds, dilation without zeros.
+
+    Args:
+      x: ``[batch, height, width, channels]``.
+      kernel: ``[kh, kw, 1, channels]``.
+      strides: of height and width.
+      sides: (low, high) padding of height and width.
+      dilation: step between the taps of the kernel.
+
+    Returns:
+      ``[batch, h, w, channels]``.
+    """
+    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    spans = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, k, s, d in zip(padded.shape[1:3], kernel.shape[:2], strides, dilation)
+    ]
+    y = jnp.zeros((), x.dtype)
+    for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
+        top, left = i * dilation[0], j * dilation[1]
+        shifted = padded[
+            :,
+            top : top + strides[0] * (spans[0] - 1) + 1 : strides[0],
+            left : left + strides[1] * (spans[1] - 1) + 1 : strides[1],
+        ]
+        tap = shifted * _like(x, kernel[i, j, 0])
+        y = tap if (i, j) == (0, 0) else y + tap
+    return y
+
+
+def _depthwise_forward(x, kernel, strides, sides, dilation):
+    return depthwise(x, kernel, strides, sides, dilation), (x, kernel)
+
+
+def _depthwise_backward(strides, sides, dilation, kept, dy):
+    x, kernel = kept
+    return (
+        _depthwise_input_gradient(dy, kernel, x.shape, strides, sides, dilation),
+        _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation),
+    )
+
+
+def _depthwise_input_gradient(dy, kernel, shape, strides, sides, dilation):
+    """The same shifts backwards, over dy spread out by the strides."""
+    height, width = shape[1:3]
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[:2])]
+    config = [(0, 0, 0)]
+    for n, low_high, r, s, m in zip(
+        (height, width), sides, reach, strides, dy.shape[1:3]
+    ):
+        spread = s * (m - 1) + 1
+        low = r - low_high[0]  # negative: cut
+        config.append((low, n + r - low - spread, s - 1))
+    config.append((0, 0, 0))
+    spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), config)
+    dx = jnp.zeros((), dy.dtype)
+    for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
+        top, left = reach[0] - i * dilation[0], reach[1] - j * dilation[1]
+        shifted = spread_dy[:, top : top + height, left : left + width]
+        tap = shifted * _like(dy, kernel[i, j, 0])
+        dx = tap if (i, j) == (0, 0) else dx + tap
+    return dx
+
+
+def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
+    """A loop over the rows of dy with one accumulator for each tap of the kernel."""
+    batch, height, width, channels = dy.shape
+    kh, kw = kernel.shape[:2]
+    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+
+    def add_row(step, sums):
+        b, r = step // height, step % height
+        gradient = lax.dynamic_slice(dy, (b, r, 0, 0), (1, 1, width, channels))[0, 0]
+        gradient = gradient.astype(jnp.float32)
+        values = []
+        for i in range(kh):
+            start = (b, r * strides[0] + i * dilation[0], 0, 0)
+            row = lax.dynamic_slice(padded, start, (1, 1, *padded.shape[2:]))[0, 0]
+            for j in range(kw):
+                left = j * dilation[1]
+                taken = row[left : left + strides[1] * (width - 1) + 1 : strides[1]]
+                values.append(sums[i * kw + j] + gradient * taken)
+        return tuple(values)
+
+    zero = jnp.zeros((width, channels), jnp.float32)
+    sums = lax.fori_loop(0, batch * height, add_row, (zero,) * (kh * kw))
+    gradient = jnp.stack([s.sum(axis=0) for s in sums])
+    return gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+# ------------------------------------------------------------------ maximum pooling
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def max_pool(x: jax.Array, window: int, strides: int, sides: Sides) -> jax.Array:
+    """Maximum of each window as shifted comparisons; the first gets the gradient.
+
+    Args:
+      x: ``[batch, height, width, channels]``.
+      window: height and width of the window.
+      strides: of both directions.
+      sides: (low, high) padding of height and width, which never wins.
+
+    Returns:
+      ``[batch, h, w, channels]``.
+    """
+    return _max_pool(x, window, strides, sides)[0]
+
+
+def _max_pool(x, window, strides, sides):
+    """The maxima, and uint8 the number of the tap that each came from."""
+    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)), constant_values=-jnp.inf)
+    spans = [(n - window) // strides + 1 for n in padded.shape[1:3]]
+    best, winner = jnp.zeros(()), jnp.zeros(())
+    for tap, (i, j) in enumerate(product(range(window), repeat=2)):
+        shifted = padded[
+            :,
+            i : i + strides * (spans[0] - 1) + 1 : strides,
+            j : j + strides * (spans[1] - 1) + 1 : strides,
+        ]
+        if tap == 0:
+            best, winner = shifted, jnp.zeros(shifted.shape, jnp.uint8)
+        else:
+            better = ~(shifted <= best)  # a NaN wins, and so is seen
+            best = jnp.where(better, shifted, best)
+            winner = jnp.where(better, jnp.uint8(tap), winner)
+    return best, winner
+
+
+def _max_pool_forward(x, window, strides, sides):
+    y, winner = _max_pool(x, window, strides, sides)
+    return y, (winner, x.shape)
+
+
+def _max_pool_backward(window, strides, sides, kept, dy):
+    """Gathers the gradient for each phase of the strides, then interleaves them."""
+    winner, shape = kept
+    batch, *spans, channels = dy.shape
+    blocks = [
+        max(m + (window - 1) // strides, -(-(n + low) // strides))
+        for m, n, (low, _) in zip(spans, shape[1:3], sides)
+    ]
+
+    def phase(a: int, b: int) -> jax.Array:
+        """The gradient at every strides-th pixel from (a, b) of the padded map."""
+        total = jnp.zeros((batch, *blocks, channels), dy.dtype)
+        for i, j in product(range(a, window, strides), range(b, window, strides)):
+            part = jnp.where(winner == i * window + j, dy, 0)
+            offsets = (i // strides, j // strides)
+            margins = [
+                (o, count - span - o) for o, count, span in zip(offsets, blocks, spans)
+            ]
+            total = total + jnp.pad(part, ((0, 0), *margins, (0, 0)))
+        return total
+
+    columns = [
+        jnp.stack([phase(a, b) for b in range(strides)], axis=3) for a in range(strides)
+    ]
+    dx = jnp.stack(columns, axis=2).reshape(
+        batch, blocks[0] * strides, blocks[1] * strides, channels
+    )
+    (top, _), (left, _) = sides
+    return (dx[:, top : top + shape[1], left : left + shape[2]],)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
