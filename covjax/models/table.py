@@ -16,8 +16,17 @@ from covjax.errors import InputError
 from covjax.models import (
     alexnet,
     bn_inception,
+    capsnet,
+    cnn_lstm,
+    conv_capsnet,
+    coronet,
+    covid_caps,
+    covidnet,
+    covxnet,
+    darkcovidnet,
     densenet,
     efficientnet,
+    efficientnet_c19,
     googlenet,
     inception_resnet_v2,
     inception_v3,
@@ -25,6 +34,7 @@ from covjax.models import (
     mobilenet,
     resnet,
     squeezenet,
+    truncated_inception,
     vgg,
     xception,
 )
@@ -53,6 +63,23 @@ _googlenet = partial(
     paper="Szegedy et al., arXiv:1409.4842",
     year=2015,
     min_size=googlenet.MIN_SIZE,
+)
+_covidnet = partial(
+    Entry,
+    paper="Wang et al., arXiv:2003.09871",
+    year=2020,
+    num_classes=3,
+    min_size=covidnet.MIN_SIZE,
+    reference="published counts; a reconstruction",
+)
+# parameters that are trained; Keras's totals stand in covxnet.py
+_covxnet = partial(
+    Entry,
+    paper="Mahmud et al., doi:10.1016/j.compbiomed.2020.103869",
+    year=2020,
+    num_classes=2,
+    channels=1,
+    reference="torch layers",
 )
 _densenet = partial(
     Entry,
@@ -103,11 +130,88 @@ MODELS: dict[str, Entry] = {
         year=2015,
         reference="figure 5 of the paper",
     ),
+    "capsnet": Entry(
+        capsnet.CapsNet,
+        params=6_804_224,  # without the decoder
+        paper="Sabour et al., arXiv:1710.09829",
+        year=2017,
+        native_size=28,
+        min_size=capsnet.MIN_SIZE,
+        channels=1,
+        num_classes=10,
+        scores="lengths",
+        reference="NumPy routing",
+    ),
     "chexnet": _densenet(
         densenet.CheXNet,
         params=6_968_206,
         num_classes=14,
         paper="Rajpurkar et al., arXiv:1711.05225",
+    ),
+    "cnn_lstm": Entry(
+        cnn_lstm.CNNLSTM,
+        params=17_829_699,
+        paper="Islam et al., doi:10.1016/j.imu.2020.100412",
+        year=2020,
+        min_size=cnn_lstm.MIN_SIZE,
+        num_classes=3,
+        reference="torch layers",
+    ),
+    "conv_capsnet": Entry(
+        conv_capsnet.ConvCapsNet,
+        params=3_448_192,  # not published: arithmetic from the layer list
+        paper="Toraman et al., doi:10.1016/j.chaos.2020.110122",
+        year=2020,
+        native_size=128,
+        min_size=conv_capsnet.MIN_SIZE,
+        channels=1,
+        num_classes=2,
+        scores="lengths",
+        reference="NumPy routing",
+    ),
+    "coronet": Entry(
+        coronet.CoroNet,
+        params=33_915_436,  # trained; Keras counts 33,969,964
+        paper="Khan et al., doi:10.1016/j.cmpb.2020.105581",
+        year=2020,
+        native_size=150,
+        min_size=coronet.MIN_SIZE,
+        num_classes=4,
+        reference="authors' summary",
+    ),
+    "covid_caps": Entry(
+        covid_caps.CovidCaps,
+        params=295_360,  # trained; Keras counts 295,488
+        paper="Afshar et al., arXiv:2004.02696",
+        year=2020,
+        min_size=covid_caps.MIN_SIZE,
+        num_classes=2,
+        scores="lengths",
+        reference="NumPy routing, torch layers",
+    ),
+    "covidnet_b": _covidnet(covidnet.COVIDNetB, params=11_703_883, native_size=480),
+    "covidnet_small": _covidnet(covidnet.COVIDNetSmall, params=116_533_923),
+    "covxnet32": _covxnet(
+        covxnet.CovXNet32, params=238_338, native_size=32, min_size=4
+    ),
+    "covxnet64": _covxnet(
+        covxnet.CovXNet64, params=967_938, native_size=64, min_size=8
+    ),
+    "covxnet128": _covxnet(
+        covxnet.CovXNet128, params=3_782_146, native_size=128, min_size=16
+    ),
+    "covxnet256": _covxnet(
+        covxnet.CovXNet256, params=14_796_034, native_size=256, min_size=32
+    ),
+    "darkcovidnet": Entry(
+        darkcovidnet.DarkCovidNet,
+        params=1_167_586,
+        paper="Ozturk et al., doi:10.1016/j.compbiomed.2020.103792",
+        year=2020,
+        native_size=256,
+        min_size=darkcovidnet.MIN_SIZE,
+        num_classes=3,
+        reference="authors' summary, torch layers",
     ),
     "densenet121": _densenet(densenet.DenseNet121, params=7_978_856),
     "densenet169": _densenet(densenet.DenseNet169, params=14_149_480),
@@ -135,6 +239,14 @@ MODELS: dict[str, Entry] = {
     ),
     "efficientnet_b7": _efficientnet(
         efficientnet.EfficientNetB7, params=66_347_960, native_size=600
+    ),
+    "efficientnet_c19": Entry(
+        efficientnet_c19.EfficientNetC19,
+        params=4_733_311,
+        paper="Luz et al., arXiv:2004.05717",
+        year=2022,
+        num_classes=3,
+        reference="efficientnet_b0 and arithmetic",
     ),
     "googlenet": _googlenet(
         googlenet.GoogLeNet, params=13_004_888, reference="torchvision"
@@ -195,6 +307,15 @@ MODELS: dict[str, Entry] = {
     ),
     "squeezenet1_1": _squeezenet(
         squeezenet.SqueezeNet1_1, params=1_235_496, min_size=squeezenet.MIN_SIZE_1_1
+    ),
+    "truncated_inception": Entry(
+        truncated_inception.TruncatedInception,
+        params=2_146_018,  # published: about 2.1 million
+        paper="Das et al., doi:10.1007/s13246-020-00888-x",
+        year=2020,
+        min_size=truncated_inception.MIN_SIZE,
+        num_classes=2,
+        reference="blocks of inception_v3",
     ),
     "vgg16": _vgg(vgg.VGG16, params=138_357_544),
     "vgg16_bn": _vgg(vgg.VGG16BN, params=138_365_992),
