@@ -154,10 +154,8 @@ class ImageSet:
             digest.update(np.ascontiguousarray(self.images[start : start + 1024]).data)
         return digest.hexdigest()
 
-    def select_classes(self, names: tuple[str, ...]) -> "ImageSet":
-        """Only pictures of these classes, labelled by their places in `names`.
-
-        A multi-hot set keeps all its pictures and the columns of these classes.
+    def rows_of(self, names: tuple[str, ...]) -> np.ndarray:
+        """Rows of pictures of these classes; all rows of a multi-label set.
 
         Raises:
           InputError: a name is unknown or given twice.
@@ -168,13 +166,25 @@ class ImageSet:
                     f"config.data.classes: {name!r} must be, once, one of "
                     f"{', '.join(self.class_names)}"
                 )
+        if self.multi_label:
+            return np.arange(len(self))
+        places = [self.class_names.index(name) for name in names]
+        return np.flatnonzero(np.isin(self.labels, places))
+
+    def select_classes(self, names: tuple[str, ...]) -> "ImageSet":
+        """Only pictures of these classes, labelled by their places in `names`.
+
+        A multi-label set keeps all its pictures and the columns of these classes.
+
+        Raises:
+          InputError: a name is unknown or given twice.
+        """
+        chosen = self.subset(self.rows_of(names))
         old = [self.class_names.index(name) for name in names]
         if self.multi_label:
-            labels = np.ascontiguousarray(self.labels[:, old])
-            return dataclasses.replace(self, labels=labels, class_names=names)
-        place = np.full(self.num_classes, -1, np.int32)
-        place[old] = np.arange(len(names))
-        chosen = self.subset(np.flatnonzero(place[self.labels] >= 0))
-        return dataclasses.replace(
-            chosen, labels=place[chosen.labels], class_names=names
-        )
+            labels = np.ascontiguousarray(chosen.labels[:, old])
+        else:
+            place = np.zeros(self.num_classes, np.int32)
+            place[old] = np.arange(len(names))
+            labels = place[chosen.labels]
+        return dataclasses.replace(chosen, labels=labels, class_names=names)

@@ -118,9 +118,8 @@ def _choose(
     """Split of each chosen picture, the verdict, and which pictures are chosen."""
     rows = np.arange(len(images))
     if data.classes:
-        row_set = dataclasses.replace(images, files=rows)
-        rows = row_set.select_classes(tuple(data.classes)).files
-        images = images.subset(rows).select_classes(tuple(data.classes))
+        rows = images.rows_of(tuple(data.classes))
+        images = images.select_classes(tuple(data.classes))
     parts, verdict = assign(images, data)
     kept = []
     for name in splits.NAMES:
