@@ -222,22 +222,25 @@ def _mediastinum(patient: Patient, plane: Plane) -> np.ndarray:
 
 def _vessels(patient: Patient, plane: Plane) -> np.ndarray:
     """Branches that leave each hilum, wind, fork and taper."""
-    u = plane.side - np.float32(0.13)
-    v = plane.y + np.float32(0.06)
-    radius = np.sqrt(u * u + v * v) + np.float32(1e-3)
-    angle = np.arctan2(v, u)
-    total = np.zeros_like(radius)
-    row = plane.left.astype(np.intp)
-    for branch in range(patient.vessels.shape[1]):
-        start, bend, reach, calibre, fork = patient.vessels[:, branch].T[:, row]
-        taper = np.clip(1 - radius / reach, 0, 1)
-        width = 0.020 * calibre * taper + 0.30 * plane.pixel
-        middle = start + bend * radius * radius + 0.5 * bend * np.sin(9 * radius)
-        apart = 0.9 * np.clip(radius - fork, 0, None)
-        miss = (np.abs(angle - middle) - apart) * radius / width
-        total += np.exp(-miss * miss) * taper * calibre
-    hilum = np.exp(-((radius / 0.12) ** 2))
-    return np.minimum(total, 1.3) + 0.9 * hilum
+    total = np.zeros_like(plane.x)
+    for half, branches in zip((~plane.left, plane.left), patient.vessels):
+        columns = np.flatnonzero(half.any(axis=0))
+        crop = slice(columns[0], columns[-1] + 1)
+        u = plane.side[:, crop] - np.float32(0.13)
+        v = plane.y[:, crop] + np.float32(0.06)
+        radius = np.sqrt(u * u + v * v) + np.float32(1e-3)
+        angle = np.arctan2(v, u)
+        wave = 0.5 * np.sin(9 * radius) + radius * radius
+        tree = np.zeros_like(radius)
+        for start, bend, reach, calibre, fork in branches:
+            taper = np.clip(1 - radius / reach, 0, 1)
+            width = 0.020 * calibre * taper + 0.30 * plane.pixel
+            apart = 0.9 * np.clip(radius - fork, 0, None)
+            miss = (np.abs(angle - start - bend * wave) - apart) * radius / width
+            tree += np.exp(-miss * miss) * taper * calibre
+        tree = np.minimum(tree, 1.3) + 0.9 * np.exp(-((radius / 0.12) ** 2))
+        total[:, crop] += tree * half[:, crop]
+    return total
 
 
 def _bones(patient: Patient, pose: Pose, plane: Plane, lung: np.ndarray) -> np.ndarray:
