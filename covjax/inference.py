@@ -1,0 +1,234 @@
+"""A trained network with everything it needs to judge a picture."""
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from covjax.data.preprocess import Preprocess
+from covjax.errors import InputError
+from covjax.models import create_model
+from covjax.training.losses import to_probabilities
+from covjax.training.steps import normalise
+
+CARD, WEIGHTS = "classifier.json", "weights.npz"
+
+
+class Scores(NamedTuple):
+    """What a network says about pictures: float32 ``[n, classes]`` each."""
+
+    outputs: Any  # logits, or capsule lengths
+    probabilities: Any
+
+
+@partial(jax.jit, static_argnames=("model", "loss", "mean", "std"))
+def score_batch(
+    model: nn.Module,
+    variables: Any,
+    images: jax.Array,
+    temperature: jax.Array,
+    *,
+    loss: str,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Scores:
+    """Scores of one batch of uint8 pictures."""
+    pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
+    outputs = model.apply(variables, pixels, train=False)
+    return Scores(outputs, to_probabilities(outputs, loss, temperature))
+
+
+def score(
+    model: nn.Module,
+    variables: Any,
+    images: np.ndarray,
+    *,
+    loss: str,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    batch_size: int,
+    temperature: float = 1.0,
+    sharding: Any = None,
+) -> Scores:
+    """Scores of every picture exactly once.
+
+    All batches have one shape, the last padded with black pictures whose scores are
+    dropped: one compilation, and a picture's numbers do not depend on how many others
+    are asked about.
+
+    Args:
+      model: the network.
+      variables: its ``params`` and ``batch_stats``.
+      images: uint8 ``[n, height, width, channels]``.
+      loss: decides how scores become probabilities.
+      mean: of pixels in [0, 1], one value or one a channel.
+      std: as mean.
+      batch_size: pictures a batch.
+      temperature: divides the raw scores.
+      sharding: where each batch is placed; None: the first device.
+    """
+    recipe = {"loss": loss, "mean": tuple(mean), "std": tuple(std)}
+    warm = jnp.float32(temperature)
+    waiting = [
+        score_batch(model, variables, jax.device_put(batch, sharding), warm, **recipe)
+        for batch in padded(images, batch_size)
+    ]
+    parts = [np.concatenate(column)[: len(images)] for column in zip(*waiting)]
+    return Scores(*parts)
+
+
+def padded(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Batches of one shape; at least one."""
+    for start in range(0, max(len(images), 1), batch_size):
+        batch = np.zeros((batch_size, *images.shape[1:]), np.uint8)
+        part = images[start : start + batch_size]
+        batch[: len(part)] = part
+        yield batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """Prepared pictures to probabilities.
+
+    Attributes:
+      model_name: key of the table of networks.
+      model_kwargs: what the network was made with besides.
+      dtype: compute type, "float32" or "bfloat16".
+      variables: ``params`` and ``batch_stats``.
+      class_names: in the order of the probabilities.
+      preprocess: what pictures must go through first.
+      loss: "cross_entropy", "focal", "binary" or "margin"; decides how scores become
+        probabilities.
+      batch_size: of the compiled program.
+      temperature: calibration; divides the scores (Guo et al. 2017, section 4.2).
+      thresholds: operating point by class name; filled by the evaluation.
+    """
+
+    model_name: str
+    model_kwargs: dict[str, Any]
+    dtype: str
+    variables: Any = field(repr=False)
+    class_names: tuple[str, ...]
+    preprocess: Preprocess
+    loss: str
+    batch_size: int
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, as the table of networks makes it."""
+        return make_network(
+            self.model_name, len(self.class_names), self.dtype, self.model_kwargs
+        )
+
+    def scored(self, images: np.ndarray) -> Scores:
+        """Raw scores and probabilities; see `scores`."""
+        check_pictures(images, self.preprocess)
+        return score(
+            self.model,
+            self.variables,
+            images,
+            loss=self.loss,
+            mean=self.preprocess.mean,
+            std=self.preprocess.std,
+            batch_size=self.batch_size,
+            temperature=self.temperature,
+        )
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 ``[n, classes]``.
+
+        Args:
+          images: uint8 ``[n, size, size, channels]``, out of `preprocess`.
+
+        Raises:
+          InputError: for pictures of another shape or type.
+        """
+        return self.scored(images).probabilities
+
+    def save(self, directory: Path) -> None:
+        """Writes ``classifier.json`` and ``weights.npz``, each at once."""
+        directory.mkdir(parents=True, exist_ok=True)
+        card = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("variables", "preprocess")
+        }
+        card["preprocess"] = self.preprocess.to_dict()
+        buffer = io.BytesIO()
+        flat = flatten_dict(self.variables, sep="/")
+        np.savez(buffer, **{name: np.asarray(leaf) for name, leaf in flat.items()})
+        write(directory / WEIGHTS, buffer.getvalue())
+        write(directory / CARD, json.dumps(card, indent=2).encode() + b"\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> "Classifier":
+        """The inverse of `save`.
+
+        Raises:
+          InputError: when a file is missing or damaged.
+        """
+        for name in (CARD, WEIGHTS):
+            if not (directory / name).is_file():
+                raise InputError(
+                    f"{directory / name}: no such file; a finished run has it"
+                )
+        try:
+            card = json.loads((directory / CARD).read_text())
+            with np.load(directory / WEIGHTS) as arrays:
+                flat = dict(arrays)  # the archive's checksums are verified here
+            card["preprocess"] = Preprocess.from_dict(card["preprocess"])
+            card["class_names"] = tuple(card["class_names"])
+            variables = {"params": {}, "batch_stats": {}}
+            variables |= unflatten_dict(flat, sep="/")
+            return cls(variables=variables, **card)
+        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{directory}: damaged classifier: {error}") from error
+
+
+def make_network(
+    name: str,
+    num_classes: int,
+    dtype: str,
+    kwargs: dict[str, Any],
+    axis_name: str | None = None,
+) -> nn.Module:
+    """The network of a run; equal arguments give equal modules, compiled once."""
+    fields = {key: as_field(value) for key, value in kwargs.items()}
+    fields |= {"dtype": jnp.dtype(dtype), "axis_name": axis_name}
+    return create_model(name, num_classes=num_classes, **fields)
+
+
+def as_field(value: Any) -> Any:
+    """JSON's lists as the tuples that modules need to be hashable."""
+    return tuple(map(as_field, value)) if isinstance(value, list) else value
+
+
+def check_pictures(images: np.ndarray, preprocess: Preprocess) -> None:
+    """Raises `InputError` unless the pictures came out of `preprocess`."""
+    wanted = (preprocess.size, preprocess.size, preprocess.channels)
+    if images.dtype != np.uint8 or images.shape[1:] != wanted:
+        raise InputError(
+            f"images {images.dtype}{list(images.shape)}: must be uint8 "
+            f"[n, {', '.join(map(str, wanted))}]"
+        )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes a file at once: under another name first."""
+    partial_path = path.with_name(path.name + ".partial")
+    partial_path.write_bytes(data)
+    os.replace(partial_path, path)

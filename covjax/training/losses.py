@@ -1,0 +1,142 @@
+"""Losses, each a number a picture, and the probabilities that belong to them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from covjax import config
+from covjax.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Maps outputs and labels to one loss a picture.
+
+    ``cross_entropy``: of the softmax, with label smoothing (Szegedy et al. 2016,
+    section 7). ``focal``: (1 - p)^gamma times it (Lin et al. 2017, equation 4).
+    ``binary``: sigmoid cross-entropy of every class, summed over classes; labels may
+    be multi-hot. ``margin``: of capsule lengths (Sabour et al. 2017, equation 4).
+    """
+
+    name: str
+    num_classes: int
+    weights: tuple[float, ...] = ()  # of a picture, by its class; (): all 1
+    positive_weights: tuple[float, ...] = ()  # multi-hot: of a class's positives
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+
+    def __call__(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        """Float32 ``[batch]`` from ``[batch, classes]`` and int or multi-hot labels."""
+        outputs = outputs.astype(jnp.float32)
+        targets = self.targets(labels)
+        match self.name:
+            case "cross_entropy":
+                losses = optax.softmax_cross_entropy(
+                    outputs, optax.smooth_labels(targets, self.label_smoothing)
+                )
+            case "focal":
+                log_p = (jax.nn.log_softmax(outputs) * targets).sum(-1)
+                losses = -((1 - jnp.exp(log_p)) ** self.focal_gamma) * log_p
+            case "binary":
+                losses = self.binary(outputs, targets)
+            case _:
+                losses = margin(outputs, targets)
+        if self.weights and labels.ndim == 1:
+            losses = losses * jnp.asarray(self.weights, jnp.float32)[labels]
+        return losses
+
+    def targets(self, labels: jax.Array) -> jax.Array:
+        """Float32 ``[batch, classes]``, one-hot or multi-hot."""
+        if labels.ndim == 1:
+            return jax.nn.one_hot(labels, self.num_classes)
+        return labels.astype(jnp.float32)
+
+    def binary(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """Sigmoid cross-entropy; positives weighted, smoothing towards one half."""
+        s = self.label_smoothing
+        terms = optax.sigmoid_binary_cross_entropy(logits, targets * (1 - s) + s / 2)
+        if self.positive_weights:
+            weights = jnp.asarray(self.positive_weights, jnp.float32)[None]
+            # Rajpurkar et al. 2017 (CheXNet), section 2.2: both sides weigh the same
+            terms = terms * (targets * weights + (1 - targets) * (1 - weights))
+        return terms.sum(-1)
+
+
+def margin(lengths: jax.Array, targets: jax.Array) -> jax.Array:
+    """Sabour et al. 2017, equation 4: m+ = 0.9, m- = 0.1, lambda = 0.5."""
+    present = targets * jnp.maximum(0.0, 0.9 - lengths) ** 2
+    absent = (1 - targets) * jnp.maximum(0.0, lengths - 0.1) ** 2
+    return (present + 0.5 * absent).sum(-1)
+
+
+def make_loss(train: config.Train, labels: np.ndarray, num_classes: int) -> Loss:
+    """The loss of a run.
+
+    Args:
+      train: the run's settings of the loop.
+      labels: of the training split, int ``[n]`` or multi-hot ``[n, classes]``; from
+        them come balanced class weights.
+      num_classes: number of classes.
+
+    Raises:
+      InputError: for a loss that does not fit the labels or its settings.
+    """
+    if labels.ndim == 2 and train.loss not in ("binary", "margin"):
+        raise InputError(
+            f"config.train.loss={train.loss!r}: pictures with several labels need "
+            "'binary' or 'margin'"
+        )
+    if train.label_smoothing and train.loss not in ("cross_entropy", "binary"):
+        raise InputError(
+            f"config.train.label_smoothing={train.label_smoothing}: must be 0 with "
+            f"the loss {train.loss!r}; it belongs to cross_entropy and binary"
+        )
+    extra: dict[str, Any] = {}
+    if train.class_weights == "balanced":
+        extra = balanced_weights(labels, num_classes)
+    return Loss(
+        name=train.loss,
+        num_classes=num_classes,
+        label_smoothing=train.label_smoothing,
+        focal_gamma=train.focal_gamma,
+        **extra,
+    )
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> dict[str, Any]:
+    """Weights by inverse frequency whose mean over the pictures is 1.
+
+    With several labels a picture: the share of negatives, which weighs the positives
+    of each class, as in CheXNet.
+    """
+    if labels.ndim == 2:
+        share = 1 - labels.mean(axis=0)
+        return {"positive_weights": tuple(float(s) for s in share)}
+    counts = np.bincount(labels, minlength=num_classes)
+    if not counts.all():
+        raise InputError(
+            "config.train.class_weights='balanced': the training split has no "
+            f"picture of class {int(np.argmin(counts))}"
+        )
+    return {"weights": tuple(float(len(labels) / (num_classes * c)) for c in counts)}
+
+
+def to_probabilities(
+    outputs: jax.Array, loss: str, temperature: jax.Array
+) -> jax.Array:
+    """Float32 ``[n, classes]``: softmax, sigmoid, or capsule lengths as shares.
+
+    `temperature` divides logits, and the logarithm of lengths; at 1 lengths are
+    only divided by their sum.
+    """
+    match loss:
+        case "binary":
+            return jax.nn.sigmoid(outputs / temperature)
+        case "margin":
+            return jax.nn.softmax(jnp.log(outputs + 1e-12) / temperature)
+        case _:
+            return jax.nn.softmax(outputs / temperature)

@@ -1,0 +1,187 @@
+"""The state of training, and which of the parameters it trains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from covjax.errors import InputError
+from covjax.training.optimizer import within
+
+Tree = Mapping[str, Any]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that a step changes, and the frozen parameters it needs.
+
+    Attributes:
+      step: int32 scalar, updates so far.
+      params: the parameters that are trained; gradients, moments and averages exist
+        for these only.
+      frozen: the other parameters, as they came.
+      batch_stats: running statistics of normalisation.
+      opt_state: of the optax transform.
+      ema: moving average of `params`; ``{}`` when it is off.
+      rate_factor: float32 scalar on the learning rate, set between epochs.
+      key: of all randomness; a step folds its number into it.
+    """
+
+    step: jax.Array
+    params: Any
+    frozen: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+    rate_factor: jax.Array
+    key: jax.Array
+
+    def variables(self) -> dict[str, Any]:
+        """What the network is applied with when it is used: averages where kept."""
+        params = merge(self.ema or self.params, self.frozen)
+        return {"params": params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    variables: Tree,
+    trainable: frozenset[str],
+    optimizer: optax.GradientTransformation,
+    *,
+    ema: bool,
+    key: jax.Array,
+) -> TrainState:
+    """A fresh state.
+
+    Args:
+      variables: ``params`` and, where the network has some, ``batch_stats``.
+      trainable: paths of the parameters to train.
+      optimizer: the optax transform.
+      ema: whether to keep a moving average; it starts at the parameters.
+      key: a typed jax key.
+    """
+    params, frozen = split(variables["params"], trainable)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        frozen=frozen,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        rate_factor=jnp.ones((), jnp.float32),
+        key=key,
+    )
+
+
+def split(params: Tree, trainable: frozenset[str]) -> tuple[dict, dict]:
+    """The parameters whose path is in `trainable`, and the others."""
+    flat = flatten_dict(params, sep="/")
+    chosen = {name: value for name, value in flat.items() if name in trainable}
+    others = {name: value for name, value in flat.items() if name not in trainable}
+    return unflatten_dict(chosen, sep="/"), unflatten_dict(others, sep="/")
+
+
+def merge(params: Tree, frozen: Tree) -> dict[str, Any]:
+    """The inverse of `split`."""
+    return unflatten_dict({**flatten_dict(frozen), **flatten_dict(params)})
+
+
+def initialise(
+    model: nn.Module, image_shape: tuple[int, int, int], key: jax.Array
+) -> dict[str, Any]:
+    """Fresh ``params`` and ``batch_stats`` for pictures of `image_shape`."""
+
+    @jax.jit
+    def init(key):
+        variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
+        return {
+            "params": variables["params"],
+            "batch_stats": variables.get("batch_stats", {}),
+        }
+
+    return init(key)
+
+
+def call_order(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, list]:
+    """Paths of the parameters below each top-level module, in the order of calls."""
+    order: dict[str, list] = {}
+
+    def init(key):
+        variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
+        for name in flatten_dict(variables["params"], sep="/"):
+            order.setdefault(name.partition("/")[0], []).append(name)
+
+    jax.eval_shape(init, jax.random.key(0))
+    return order
+
+
+def trainable_paths(
+    order: dict[str, list], freeze: tuple[str, ...], thawed: int = 0
+) -> frozenset[str]:
+    """Paths of the parameters to train.
+
+    Args:
+      order: from `call_order`.
+      freeze: each "backbone" (all but the classifier and auxiliary heads),
+        "until:STAGE" (top-level modules up to and including STAGE) or a path.
+      thawed: so many of the frozen top-level modules, the last ones, are trained
+        nevertheless.
+
+    Raises:
+      InputError: for a name that the network does not have, or when nothing is left.
+    """
+    modules, frozen = list(order), set()
+    for entry in freeze:
+        stage = entry.removeprefix("until:")
+        if entry == "backbone":
+            heads = [m for m in modules if m.startswith(("head", "aux"))]
+            heads = heads or modules[-1:]
+            chosen = [n for m in modules if m not in heads for n in order[m]]
+        elif entry.startswith("until:"):
+            end = modules.index(stage) + 1 if stage in modules else 0
+            chosen = [n for m in modules[:end] for n in order[m]]
+        else:
+            chosen = [n for names in order.values() for n in names if within(n, entry)]
+        if not chosen:
+            raise InputError(
+                f"config.train.freeze={entry!r}: the network has no such part; "
+                f"its parts: {', '.join(modules)}"
+            )
+        frozen.update(chosen)
+    cold = [m for m in modules if frozen.intersection(order[m])]
+    for module in cold[len(cold) - thawed :] if thawed else ():
+        frozen.difference_update(order[module])
+    paths = frozenset(n for names in order.values() for n in names) - frozen
+    if not paths:
+        raise InputError(f"config.train.freeze={freeze!r}: leaves nothing to train")
+    return paths
+
+
+def repartition(
+    state: TrainState, trainable: frozenset[str], optimizer: Any
+) -> TrainState:
+    """The state with another set of trained parameters; what is known is kept.
+
+    Moments of newly trained parameters start at zero, their averages at the
+    parameters themselves.
+    """
+    everything = merge(state.params, state.frozen)
+    params, frozen = split(everything, trainable)
+    ema = split(merge(state.ema, everything), trainable)[0] if state.ema else {}
+    return state.replace(
+        params=params,
+        frozen=frozen,
+        opt_state=carry_over(state.opt_state, optimizer.init(params)),
+        ema=ema,
+    )
+
+
+def carry_over(old: Any, new: Any) -> Any:
+    """`new` with every leaf that `old` has at the same path."""
+    known = dict(jax.tree_util.tree_flatten_with_path(old)[0])
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: known.get(path, leaf), new
+    )

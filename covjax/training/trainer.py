@@ -1,0 +1,265 @@
+"""What stays the same over the epochs of a run: network, data in place, programs."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from covjax import config
+from covjax.data.imageset import ImageSet
+from covjax.data.order import epoch_order, steps_per_epoch, training_batches
+from covjax.errors import InputError
+from covjax.evaluation.measures import selection
+from covjax.inference import make_network, score
+from covjax.training import parallel
+from covjax.training.history import Record, Row, plateau_factor
+from covjax.training.losses import make_loss
+from covjax.training.optimizer import make_optimizer
+from covjax.training.state import (
+    TrainState,
+    call_order,
+    create_state,
+    repartition,
+    trainable_paths,
+)
+from covjax.training.steps import Task, train_step
+
+
+class Trainer:
+    """Trains and validates single epochs; what happens between them is the loop's.
+
+    Attributes:
+      model: the network as it is used outside pmap.
+      steps: updates an epoch.
+    """
+
+    def __init__(
+        self,
+        run: config.Run,
+        train: ImageSet,
+        validation: ImageSet,
+        model: nn.Module | None = None,
+    ):
+        self.run, self.train_set, self.validation_set = run, train, validation
+        self.devices = parallel.choose_devices(run.train.devices, run.train.batch_size)
+        self.axis_name = parallel.AXIS if run.train.parallel == "pmap" else None
+        make = partial(
+            make_network,
+            run.model.name,
+            train.num_classes,
+            run.model.dtype,
+            run.model.kwargs,
+        )
+        self.model = make() if model is None else model
+        self.stepped = self.model  # the one inside the step
+        if self.axis_name:
+            self.stepped = self.model.clone(axis_name=self.axis_name)
+        self.image_shape = tuple(train.images.shape[1:])
+        self.steps = steps_per_epoch(len(train), run.train.batch_size)
+        self.loss = make_loss(run.train, train.labels, train.num_classes)
+        self.loss_of = jax.jit(lambda o, y: self.loss(o, y).mean())
+        self.optimizer, self.schedule = make_optimizer(
+            run.optimizer, epochs=run.train.epochs, steps_per_epoch=self.steps
+        )
+        self.order = call_order(self.model, self.image_shape)
+        self.runners: dict[tuple, parallel.Runner] = {}
+        self.resident: Any = None
+        for size in run.train.sizes:
+            self.check_size(size)
+
+    def check_size(self, size: int) -> None:
+        """Raises `InputError` for a size that the network, built for another, refuses."""
+        full, channels = self.image_shape[0], self.image_shape[-1]
+        if not 0 < size <= full:
+            raise InputError(
+                f"config.train.sizes: {size} must be from 1 to the {full} pixels of "
+                "the pictures"
+            )
+        if call_order(self.model, (size, size, channels)) != self.order:
+            raise InputError(f"config.train.sizes: the network cannot take {size}")
+
+    def create(self, variables: Any = None) -> TrainState:
+        """The state at the start: from the given variables, or from scratch."""
+        trainable = self.trainable(0)
+        ema = self.run.optimizer.ema_decay > 0
+
+        @jax.jit
+        def start(key, variables):
+            init_key, state_key = jax.random.split(key)
+            if variables is None:
+                blank = jnp.zeros((1, *self.image_shape))
+                variables = self.model.init(init_key, blank, train=False)
+            return create_state(
+                variables, trainable, self.optimizer, ema=ema, key=state_key
+            )
+
+        return start(jax.random.key(self.run.train.seed), variables)
+
+    def template(self, record: dict[str, Any]) -> TrainState:
+        """A state of zeros with the structure of the one saved with `record`."""
+        trainable = self.trainable(Record(**record).stage_epoch())
+        shapes = jax.eval_shape(
+            lambda: repartition(self.create(), trainable, self.optimizer)
+        )
+        key = jax.random.key(0)
+        shapes = shapes.replace(key=jax.random.key_data(key))
+        zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+        return zeros.replace(key=key)
+
+    def trainable(self, epoch: int) -> frozenset[str]:
+        """Paths of the parameters that are trained in an epoch."""
+        train = self.run.train
+        thawed = int(epoch / train.unfreeze_epochs) if train.unfreeze_epochs else 0
+        return trainable_paths(self.order, tuple(train.freeze), thawed)
+
+    def size(self, epoch: int) -> int:
+        """Height and width of an epoch's pictures; 0: as they come."""
+        sizes, epochs = self.run.train.sizes, self.run.train.epochs
+        size = sizes[min(epoch * len(sizes) // epochs, len(sizes) - 1)] if sizes else 0
+        return 0 if size == self.image_shape[0] else size
+
+    def runner(self, epoch: int) -> parallel.Runner:
+        """The compiled step of an epoch; made anew where what it trains changes."""
+        run = self.run
+        stage = (self.trainable(epoch), self.size(epoch))
+        if stage not in self.runners:
+            task = Task(
+                model=self.stepped,
+                optimizer=self.optimizer,
+                loss=self.loss,
+                augment=run.augment,
+                mean=tuple(run.data.mean),
+                std=tuple(run.data.std),
+                size=self.size(epoch),
+                aux_weight=run.train.aux_weight,
+                ema_decay=run.optimizer.ema_decay,
+                freeze_batch_norm=run.train.freeze_batch_norm,
+                remat=run.train.remat,
+                axis_name=self.axis_name,
+            )
+            self.runners = {  # the last stage's program is not needed again
+                stage: parallel.make_runner(
+                    partial(train_step, task), run.train.parallel, self.devices
+                )
+            }
+        return self.runners[stage]
+
+    def enter(self, state: TrainState, record: Record) -> TrainState:
+        """The state with which an epoch starts: what to train, and how fast."""
+        factor = plateau_factor(self.run.optimizer, record.history)
+        state = state.replace(rate_factor=jnp.float32(factor))
+        if self.run.train.unfreeze_epochs:
+            state = repartition(state, self.trainable(record.epoch), self.optimizer)
+        return state
+
+    def dispatches(
+        self, state: TrainState, record: Record
+    ) -> Iterator[tuple[TrainState, parallel.Sums]]:
+        """Runs what is left of the epoch; `state` is used up."""
+        train, pictures = self.run.train, self.train_set
+        order = epoch_order(
+            train.seed, record.epoch, len(pictures), pictures.labels, train.sampling
+        )
+        rows = training_batches(order, train.batch_size)[record.done :]
+        runner = self.runner(record.epoch)
+        state = runner.place(state)
+        if self.streams():
+            from covjax.data.stream import stream
+
+            batches = ((b["image"], b["label"]) for b in stream(pictures, rows))
+            return runner.batches(state, batches)
+        if self.resident is None:
+            self.resident = runner.place((pictures.images, pictures.labels))
+        return runner.epoch(state, self.resident, rows)
+
+    def streams(self) -> bool:
+        """Whether batches come from the host."""
+        feed, limit = self.run.data.feed, self.run.data.resident_gib * 2**30
+        return feed == "stream" or (
+            feed == "auto" and self.train_set.images.nbytes > limit
+        )
+
+    def train(
+        self, state: TrainState, record: Record, each: Callable[[], bool]
+    ) -> TrainState:
+        """Trains an epoch, or what is left of it.
+
+        Args:
+          state: of one replica; it is used up.
+          record: goes along.
+          each: called after every dispatch, while the device works; True ends early.
+        """
+        pending = None
+        for placed, sums in self.dispatches(state, record):
+            state = placed
+            if pending is not None:
+                self.account(pending, record)
+            pending = sums
+            if each():
+                break
+        if pending is not None:
+            self.account(pending, record)
+            state = self.runner(record.epoch).fetch(state)
+        return state
+
+    def account(self, sums: parallel.Sums, record: Record) -> None:
+        """Adds the sums of one dispatch, and stops a run that has come apart."""
+        losses = np.atleast_1d(np.asarray(sums["loss"], np.float64))
+        if not np.isfinite(losses).all():
+            step = record.done + int(np.argmin(np.isfinite(losses))) + 1
+            raise InputError(
+                f"loss is not finite in epoch {record.epoch + 1}, step {step} of "
+                f"{self.steps}: try a lower config.optimizer.learning_rate (now "
+                f"{self.run.optimizer.learning_rate:g}), warmup_epochs or clip_norm=1"
+            )
+        record.add({k: float(np.asarray(v, np.float64).sum()) for k, v in sums.items()})
+        record.done += len(losses)
+
+    def row(self, record: Record) -> Row:
+        """What the log says of an epoch's training."""
+        totals, epoch = record.totals, record.epoch + 1
+        step = epoch * self.steps
+        factor = plateau_factor(self.run.optimizer, record.history)
+        return {
+            "epoch": epoch,
+            "step": step,
+            "loss": totals["loss"] / totals["count"],
+            "accuracy": totals["correct"] / totals["count"],
+            "learning_rate": float(self.schedule(step - 1)) * factor,
+            "images_per_second": totals["count"] / totals["seconds"],
+        }
+
+    def validate(self, state: TrainState) -> Row:
+        """Measures on the validation split; {} where it is empty.
+
+        A measure that is undefined, such as the AUC of one class, is None.
+        """
+        labels = self.validation_set.labels
+        if not len(labels):
+            return {}
+        run = self.run
+        scores = score(
+            self.model,
+            state.variables(),
+            self.validation_set.images,
+            loss=run.train.loss,
+            mean=run.data.mean,
+            std=run.data.std,
+            batch_size=run.evaluation.batch_size or run.train.batch_size,
+        )
+
+        def measure(name: str) -> float | None:
+            value = selection(labels, scores.probabilities, name)
+            return value if np.isfinite(value) else None
+
+        row: Row = {"validation_loss": float(self.loss_of(scores.outputs, labels))}
+        row["validation_auc"] = measure("auc")
+        if labels.ndim == 1:
+            row["validation_accuracy"] = measure("accuracy")
+        if run.train.select_by != "loss":
+            row[f"validation_{run.train.select_by}"] = measure(run.train.select_by)
+        return row | {"score": measure(run.train.select_by)}
