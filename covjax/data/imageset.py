@@ -1,8 +1,11 @@
 """The one type in which pictures travel through covjax."""
 
 import dataclasses
+import functools
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +13,12 @@ import numpy as np
 from covjax.errors import InputError
 
 LUNG, LESION = 1, 2  # bits of `ImageSet.masks`
+
+
+@functools.cache
+def _decoders() -> ThreadPoolExecutor:
+    """The threads of all `LazyImages`; decoders of pictures leave Python's lock."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,8 @@ class LazyImages:
         if np.ndim(rows) == 0:
             return self.read(int(rows))
         pictures = np.empty((len(rows), *self.picture_shape), np.uint8)
-        for place, row in enumerate(rows):
-            pictures[place] = self.read(int(row))
+        for place, picture in enumerate(_decoders().map(self.read, rows.tolist())):
+            pictures[place] = picture
         return pictures
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

@@ -73,7 +73,8 @@ def load(data: config.Data, *, progress: bool = False) -> Splits:
 
     Args:
       data: the recipe's section. A set is decoded into the cache, unless ``feed`` is
-        ``"stream"``, or ``"auto"`` and the set is larger than ``resident_gib``.
+        ``"stream"``, or ``"auto"`` and its training split is larger than
+        ``resident_gib``: then pictures are decoded whenever they are asked for.
       progress: shows a bar with rate and time left while files are read.
 
     Raises:
@@ -91,7 +92,7 @@ def load(data: config.Data, *, progress: bool = False) -> Splits:
         everything = decode.lazy_set(examples, names, prepare, card["name"])
         parts, verdict, chosen = _choose(everything, data)
         images = everything.subset(chosen)
-        if not _streams(images, data):
+        if not _streams(images.subset(parts == "train"), data):
             wanted = [examples[row] for row in chosen]
             images = decode.decoded_set(
                 images, wanted, prepare, cache.root(data.cache_dir), bar
@@ -130,9 +131,10 @@ def _choose(
     return parts[chosen], verdict, rows[chosen]
 
 
-def _streams(images: ImageSet, data: config.Data) -> bool:
+def _streams(train: ImageSet, data: config.Data) -> bool:
+    """Whether the training split is fed from the host; its size decides."""
     if data.feed == "auto":
-        return images.images.nbytes > data.resident_gib * 2**30
+        return train.images.nbytes > data.resident_gib * 2**30
     return data.feed == "stream"
 
 

@@ -1,5 +1,6 @@
 """The stream gives the batches of the resident feed, and each process its share."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -7,19 +8,18 @@ import pytest
 
 from covjax.data import order
 from covjax.data.imageset import ImageSet, LazyImages
-from covjax.data.stream import TrainingBatches, stream
+from covjax.data.stream import stream
 from covjax.errors import InputError
 
+LABELS = (np.arange(24) % 3 // 2).astype(np.int32)
 
-def image_set(labels, lazy=False) -> ImageSet:
-    n = len(labels)
-    images = np.random.default_rng(0).integers(0, 256, (n, 4, 5, 1), np.uint8)
+
+def image_set() -> ImageSet:
+    n = len(LABELS)
     unknown = np.full(n, "")
     return ImageSet(
-        images=LazyImages(images.__getitem__, np.arange(n), (4, 5, 1), "key")
-        if lazy
-        else images,
-        labels=np.asarray(labels, np.int32),
+        images=np.random.default_rng(0).integers(0, 256, (n, 4, 5, 1), np.uint8),
+        labels=LABELS,
         class_names=("a", "b"),
         patients=unknown,
         sources=unknown,
@@ -28,50 +28,36 @@ def image_set(labels, lazy=False) -> ImageSet:
     )
 
 
-LABELS = np.arange(23) % 3 // 2
+def lazy_set(read=None) -> ImageSet:
+    made = image_set()
+    read = read or made.images.__getitem__
+    lazy = LazyImages(read, np.arange(len(made)), (4, 5, 1), "key")
+    return dataclasses.replace(made, images=lazy)
 
 
+def batches(seed=7, epoch=0, batch_size=5, sampling="shuffle") -> np.ndarray:
+    shown = order.epoch_order(seed, epoch, len(LABELS), LABELS, sampling)
+    return order.training_batches(shown, batch_size)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 4])
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
-def test_stream_equals_the_resident_epochs_batch_by_batch(sampling):
-    resident, lazy = image_set(LABELS), image_set(LABELS, lazy=True)
-    batches = TrainingBatches(LABELS, batch_size=4, epochs=3, seed=7, sampling=sampling)
-    streamed = list(stream(lazy, batches))
-    assert len(streamed) == 3 * 5  # 23 pictures are 5 whole batches
-    expected = []
-    for epoch in range(3):
-        shown = order.epoch_order(7, epoch, 23, LABELS, sampling)
-        for rows in order.training_batches(shown, 4):
-            expected.append((resident.images[rows], resident.labels[rows]))
-    for batch, (images, labels) in zip(streamed, expected, strict=True):
-        np.testing.assert_array_equal(batch["image"], images)
-        np.testing.assert_array_equal(batch["label"], labels)
-
-
-def test_a_stream_continues_where_it_stopped():
-    images = image_set(LABELS, lazy=True)
-    batches = TrainingBatches(LABELS, batch_size=4, epochs=2, seed=1)
-    whole = list(stream(images, batches))
-    rest = list(stream(images, batches, first_step=7))
-    assert len(rest) == len(whole) - 7
-    for a, b in zip(whole[7:], rest, strict=True):
-        np.testing.assert_array_equal(a["image"], b["image"])
-
-
-@pytest.mark.parametrize("threads", [0, 1, 4])
-def test_the_number_of_threads_does_not_matter(threads):
-    images = image_set(LABELS, lazy=True)
-    batches = TrainingBatches(LABELS, batch_size=4, epochs=2, seed=1)
-    for a, b in zip(
-        stream(images, batches), stream(images, batches, threads=threads), strict=True
-    ):
-        np.testing.assert_array_equal(a["image"], b["image"])
+def test_stream_equals_the_resident_feed_batch_by_batch(sampling, threads):
+    resident, lazy = image_set(), lazy_set()
+    for epoch in range(2):
+        rows = batches(epoch=epoch, sampling=sampling)
+        streamed = list(stream(lazy, rows, threads=threads))
+        assert len(streamed) == 4  # 24 pictures are 4 whole batches
+        for batch, chosen in zip(streamed, rows, strict=True):
+            np.testing.assert_array_equal(batch["image"], resident.images[chosen])
+            np.testing.assert_array_equal(batch["label"], resident.labels[chosen])
 
 
 def test_each_process_reads_its_share_and_nothing_else():
-    images = image_set(np.arange(24) % 2)
+    images, rows = image_set(), batches(batch_size=8)
     read: list[set[int]] = [set(), set()]
-    parts = []
     lock = threading.Lock()
+    parts = []
     for process in range(2):
 
         def decode(row, process=process):
@@ -79,55 +65,49 @@ def test_each_process_reads_its_share_and_nothing_else():
                 read[process].add(row)
             return images.images[row]
 
-        lazy = image_set(np.arange(24) % 2)
-        lazy = ImageSet(
-            **{
-                **{name: getattr(lazy, name) for name in lazy.__slots__},
-                "images": LazyImages(decode, np.arange(24), (4, 5, 1), "key"),
-            }
-        )
-        batches = TrainingBatches(
-            lazy.labels,
-            batch_size=8,
-            epochs=1,
-            seed=3,
-            process_index=process,
-            process_count=2,
-        )
-        parts.append(list(stream(lazy, batches)))
-    whole = stream(
-        images, TrainingBatches(images.labels, batch_size=8, epochs=1, seed=3)
-    )
-    for batch, first, second in zip(whole, *parts, strict=True):
-        both = np.concatenate([first["image"], second["image"]])
-        np.testing.assert_array_equal(batch["image"], both)
+        mine = stream(lazy_set(decode), rows, process_index=process, process_count=2)
+        parts.append(list(mine))
+    for whole, first, second in zip(stream(images, rows), *parts, strict=True):
+        for name in ("image", "label"):
+            both = np.concatenate([first[name], second[name]])
+            np.testing.assert_array_equal(whole[name], both)
     assert not read[0] & read[1]
     assert len(read[0]) == len(read[1]) == 12
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
     with pytest.raises(InputError, match="multiple of the 3 processes"):
-        TrainingBatches(LABELS, batch_size=4, epochs=1, seed=0, process_count=3)
+        next(stream(image_set(), batches(), process_count=3))
 
 
 def test_evaluation_streams_every_picture_once():
-    images = image_set(LABELS, lazy=True)
-    rows, mask = order.evaluation_batches(23, 8)
+    images = lazy_set()
+    rows, mask = order.evaluation_batches(24, 7)
     seen = np.concatenate([b["image"] for b in stream(images, rows)])
-    np.testing.assert_array_equal(seen[mask.reshape(-1)], images.images[:])
+    np.testing.assert_array_equal(seen[mask.reshape(-1)], image_set().images)
 
 
-def test_errors_of_a_picture_come_through():
+def test_the_error_of_a_picture_comes_through_as_one_line():
     def damaged(row):
         raise InputError(f"{row}.png: damaged")
 
-    images = image_set(LABELS)
-    lazy = ImageSet(
-        **{
-            **{name: getattr(images, name) for name in images.__slots__},
-            "images": LazyImages(damaged, np.arange(23), (4, 5, 1), "key"),
-        }
-    )
-    batches = TrainingBatches(LABELS, batch_size=4, epochs=1, seed=0)
     with pytest.raises(InputError, match=r"^\d+\.png: damaged$"):
-        list(stream(lazy, batches))
+        list(stream(lazy_set(damaged), batches()))
+
+
+class TestLazyImages:
+    def test_indexes_like_an_array(self):
+        array, lazy = image_set().images, lazy_set().images
+        assert (lazy.shape, lazy.ndim, lazy.dtype) == (array.shape, 4, np.uint8)
+        assert (len(lazy), lazy.nbytes) == (24, array.nbytes)
+        for index in (3, -1, slice(2, 9, 3), np.array([5, 5, 0]), np.arange(24) > 20):
+            np.testing.assert_array_equal(lazy[index], array[index])
+        np.testing.assert_array_equal(np.asarray(lazy), array)
+
+    def test_a_subset_decodes_nothing(self):
+        def refuse(row):
+            raise AssertionError("decoded")
+
+        subset = lazy_set(refuse).subset(np.array([4, 2]))
+        assert subset.images.shape == (2, 4, 5, 1)
+        assert subset.fingerprint() != lazy_set(refuse).subset([2, 4]).fingerprint()
