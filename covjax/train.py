@@ -1,0 +1,175 @@
+"""Train a network on chest pictures by a recipe, and report.
+
+python -m covjax.train --config configs/densenet.py
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from covjax import cli, config
+
+if TYPE_CHECKING:
+    from covjax.data import Splits
+    from covjax.training.loop import Fit
+
+METRICS = "metrics.json"
+OPENINGS = "openings.jsonl"  # each look at the test split
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    result = cli.Parser(
+        prog="covjax.train",
+        description="Trains a network by a recipe, keeps its best and latest "
+        "checkpoint, and ends with a report on the test split.\n"
+        "The same command goes on where an interrupted run stopped.",
+        epilog=cli.OVERRIDES,
+    )
+    cli.add_config_flag(result)
+    result.add_argument(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="where the run lives; default: runs/ and a name made of the recipe",
+    )
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains as asked; returns the exit status."""
+    flags, overrides = parser().parse_known_args(arguments)
+    run = cli.load_config(flags.config, overrides)
+    workdir = flags.workdir or default_workdir(flags.config, run)
+
+    from covjax import data
+    from covjax.training.loop import Interrupted, claim
+    from covjax.training.memory import keep_freed_memory
+    from covjax.training.parallel import enable_compilation_cache
+
+    keep_freed_memory()
+    enable_compilation_cache()
+    claim(workdir, run)
+    splits = data.load(run.data, progress=True)
+    print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
+    try:
+        for seed in range(run.train.seed, run.train.seed + run.train.seeds):
+            place = workdir / f"seed-{seed}" if run.train.seeds > 1 else workdir
+            metrics = train_once(run, seed, splits, place)
+            show(metrics, place)
+    except Interrupted as stop:
+        return cli.fail(str(stop), status=128 + stop.signal)
+    return 0
+
+
+def default_workdir(source: str, run: config.Run) -> Path:
+    """A name of its own for each recipe, variant and set of overrides."""
+    path, _, variant = source.partition(":")
+    digest = hashlib.sha256(json.dumps(config.to_dict(run)).encode()).hexdigest()
+    words = [Path(path).stem, *filter(None, variant.split(",")), digest[:8]]
+    return Path("runs") / "-".join(words)
+
+
+def train_once(
+    run: config.Run, seed: int, splits: "Splits", workdir: Path
+) -> dict[str, Any]:
+    """Trains with one seed and reports; a finished run is read, not opened again."""
+    from covjax.training.loop import fit
+
+    run = dataclasses.replace(
+        run, train=dataclasses.replace(run.train, seed=seed, seeds=1)
+    )
+    if (workdir / METRICS).is_file():
+        print(f"{workdir}: finished before; delete it to train again", file=sys.stderr)
+        return json.loads((workdir / METRICS).read_text())
+    result = fit(
+        run,
+        splits,
+        workdir,
+        initial_variables=pretrained(run, splits),
+    )
+    return finish(run, splits, result, workdir)
+
+
+def pretrained(run: config.Run, splits: "Splits") -> Any:
+    """The variables that ``config.model.pretrained`` names, or None."""
+    if not run.model.pretrained:
+        return None
+    from covjax.inference import make_network
+    from covjax.interop.weights import load_pretrained
+    from covjax.training.state import initialise
+
+    data, model = run.data, run.model
+    network = make_network(
+        model.name, splits.train.num_classes, model.dtype, model.kwargs
+    )
+    start = initialise(network, (data.size, data.size, data.channels), run.train.seed)
+    return load_pretrained(
+        model.pretrained,
+        model.name,
+        start,
+        channels=data.channels,
+        new_head=model.new_head,
+    )
+
+
+def finish(
+    run: config.Run, splits: "Splits", result: "Fit", workdir: Path
+) -> dict[str, Any]:
+    """Scores validation and, once, test by the best checkpoint; writes the report."""
+    from covjax.evaluation.predictions import Predictions
+    from covjax.evaluation.report import write_report
+    from covjax.inference import Classifier
+
+    classifier = Classifier(
+        model_name=run.model.name,
+        model_kwargs=run.model.kwargs,
+        dtype=run.model.dtype,
+        variables=result.best,
+        class_names=splits.train.class_names,
+        preprocess=splits.preprocess,
+        loss=run.train.loss,
+        batch_size=run.evaluation.batch_size or run.train.batch_size,
+    )
+    classifier.save(workdir)
+    validation = Predictions.of(
+        splits.validation, classifier.scores(splits.validation.images)
+    )
+    validation.save(workdir / "predictions_validation.npz")
+    opening = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": f"epoch {result.best_epoch}",
+        "reason": "final evaluation of covjax.train",
+    }
+    with (workdir / OPENINGS).open("a") as file:
+        file.write(json.dumps(opening) + "\n")
+    test = Predictions.of(splits.test, classifier.scores(splits.test.images))
+    test.save(workdir / "predictions_test.npz")
+    return write_report(
+        workdir,
+        run=run,
+        validation=validation,
+        test=test,
+        class_names=splits.train.class_names,
+        history=result.history,
+        card=splits.card,
+        verdict=splits.verdict,
+        images=splits.test.images,
+    )
+
+
+def show(metrics: dict[str, Any], workdir: Path) -> None:
+    """Prints the short table."""
+    from covjax.evaluation.report import summary_lines
+
+    print("\n".join(summary_lines(metrics)))
+    print(f"\nreport: {workdir}")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
