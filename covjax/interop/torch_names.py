@@ -1,232 +1,210 @@
-"""Which module of torchvision or timm is which module of ours, family by family.
+"""Names of the networks outside the inception family in torchvision and in timm.
 
-Every function maps a network of ours to ``{their module: our module}``, such as
-``{"features.conv0": "stem/conv"}``. What a module holds follows from its kind: a
-weight is our ``kernel`` (or a normalisation's ``scale``), a bias our ``bias``,
-``running_mean`` and ``running_var`` our statistics ``mean`` and ``var``.
-Hidden dense layers that read a flattened map are in `FLATTENED`.
+`FAMILIES` has one naming a network, torchvision's where it has the network, and
+timm's under ``timm/NAME`` where that is another one. The rules are those of
+`covjax.interop.names`; lists that count layers through a whole network, as
+torchvision's do, are written out from the network's geometry.
 """
 
-from collections.abc import Iterable
+from covjax.interop.names import Family, Rules
+from covjax.models.mobilenet import STAGES_V2
+from covjax.models.squeezenet import SqueezeNet1_0, SqueezeNet1_1
+from covjax.models.vgg import VGG16, VGG19
 
-from covjax.blocks.residual import Bottleneck
-from covjax.models.alexnet import AlexNet, AlexNet2012
-from covjax.models.densenet import DenseNet
-from covjax.models.efficientnet import STAGES, EfficientNet, repeats
-from covjax.models.mobilenet import STAGES_V1, STAGES_V2, MobileNetV1, MobileNetV2
-from covjax.models.resnet import ResNet
-from covjax.models.squeezenet import SqueezeNet
-from covjax.models.vgg import VGG
-from covjax.models.xception import Xception
-
-Names = dict[str, str]
-
-# module that reads a flattened map: height and width of that map. PyTorch flattens
-# channels first, we flatten them last.
-FLATTENED = {AlexNet: {"fc1": 6}, AlexNet2012: {"fc1": 6}, VGG: {"fc1": 7}}
-
-
-def densenet(model: DenseNet) -> Names:
-    """In torchvision and timm."""
-    names = {"features.conv0": "stem/conv", "features.norm0": "stem/norm"}
-    for i, layers in enumerate(model.blocks, start=1):
-        for j in range(1, layers + 1):
-            for part in ("norm1", "conv1", "norm2", "conv2"):
-                theirs = f"features.denseblock{i}.denselayer{j}.{part}"
-                names[theirs] = f"stage{i}/layer{j}/{part}"
-    for i in range(1, len(model.blocks)):
-        names[f"features.transition{i}.norm"] = f"transition{i}/norm"
-        names[f"features.transition{i}.conv"] = f"transition{i}/conv"
-    last = f"features.norm{len(model.blocks) + 1}"
-    return names | {last: "norm", "classifier": "head"}
-
-
-def resnet(model: ResNet) -> Names:
-    """In torchvision and timm."""
-    bottleneck = model.block is Bottleneck
-    names = {"conv1": "stem/conv", "bn1": "stem/norm"}
-    for i, blocks in enumerate(model.blocks, start=1):
-        for j in range(blocks):
-            theirs, ours = f"layer{i}.{j}", f"stage{i}/block{j + 1}"
-            for k in range(1, 4 if bottleneck else 3):
-                names[f"{theirs}.conv{k}"] = f"{ours}/conv{k}"
-                names[f"{theirs}.bn{k}"] = f"{ours}/norm{k}"
-            if j == 0 and (i > 1 or bottleneck):
-                names[f"{theirs}.downsample.0"] = f"{ours}/project"
-                names[f"{theirs}.downsample.1"] = f"{ours}/project_norm"
-    return names | {"fc": "head"}
+DENSENET = (
+    ("stem/{p}", "features.{p}0"),
+    ("stage{s}/layer{l}/{p}", "features.denseblock{s}.denselayer{l}.{p}"),
+    ("transition{t}/{p}", "features.transition{t}.{p}"),
+    ("norm", "features.norm5"),
+    ("head", "classifier"),
+)
+RESNET = (
+    ("stem/conv", "conv1"),
+    ("stem/norm", "bn1"),
+    ("stage{s}/block{b}/conv{c}", "layer{s}.{b-1}.conv{c}"),
+    ("stage{s}/block{b}/norm{c}", "layer{s}.{b-1}.bn{c}"),
+    ("stage{s}/block{b}/project", "layer{s}.{b-1}.downsample.0"),
+    ("stage{s}/block{b}/project_norm", "layer{s}.{b-1}.downsample.1"),
+    ("head", "fc"),
+)
+ALEXNET = (
+    ("conv1", "features.0"),
+    ("conv2", "features.3"),
+    ("conv3", "features.6"),
+    ("conv4", "features.8"),
+    ("conv5", "features.10"),
+    ("fc1", "classifier.1"),
+    ("fc2", "classifier.4"),
+    ("head", "classifier.6"),
+)
 
 
-def _vgg_trunk(model: VGG) -> Names:
-    names, index = {}, 0
-    for i, layers in enumerate(model.layers, start=1):
-        for j in range(1, layers + 1):
-            names[f"features.{index}"] = f"stage{i}/conv{j}"
-            if model.batch_norm:
-                names[f"features.{index + 1}"] = f"stage{i}/norm{j}"
-            index += 3 if model.batch_norm else 2  # and the ReLU
-        index += 1  # the pooling
-    return names
+def numbered(units: tuple[tuple[str, str], ...]) -> Rules:
+    """Rules for (our unit, their unit): its convolution is .0, its norm .1."""
+    parts = (("conv", "0"), ("norm", "1"))
+    return tuple((f"{u}/{p}", f"{v}.{n}") for u, v in units for p, n in parts)
 
 
-def vgg(model: VGG) -> Names:
-    """In torchvision."""
-    dense = {"classifier.0": "fc1", "classifier.3": "fc2", "classifier.6": "head"}
-    return _vgg_trunk(model) | dense
+def vgg_convolutions(layers: tuple[int, ...], batch_norm: bool) -> Rules:
+    """For torchvision and timm, which count norms, ReLUs and poolings as well."""
+    rules, index = [], 0
+    for s, depth in enumerate(layers, start=1):
+        for c in range(1, depth + 1):
+            rules.append((f"stage{s}/conv{c}", f"features.{index}"))
+            rules.append((f"stage{s}/norm{c}", f"features.{index + 1}"))
+            index += 3 if batch_norm else 2
+        index += 1
+    return tuple(rules)
 
 
-def vgg_timm(model: VGG) -> Names:
-    """In timm, whose hidden layers are convolutions."""
-    dense = {"pre_logits.fc1": "fc1", "pre_logits.fc2": "fc2", "head.fc": "head"}
-    return _vgg_trunk(model) | dense
+def squeezenet(stages: tuple[tuple[tuple[int, int], ...], ...]) -> Rules:
+    """For torchvision, which counts stem, ReLU, poolings and Fire blocks through."""
+    rules, index = [("stem", "features.0"), ("head", "classifier.1")], 2
+    for s, fires in enumerate(stages, start=1):
+        rules.append((f"stage{s}/fire{{f}}/{{p}}", f"features.{{f+{index}}}.{{p}}"))
+        index += 1 + len(fires)
+    return tuple(rules)
 
 
-def alexnet(model: AlexNet) -> Names:
-    """In torchvision."""
-    del model  # one geometry
-    convs = {f"features.{n}": f"conv{i}" for i, n in enumerate((0, 3, 6, 8, 10), 1)}
-    return convs | {
-        "classifier.1": "fc1",
-        "classifier.4": "fc2",
-        "classifier.6": "head",
-    }
+def mobilenet_v2() -> Rules:
+    """For torchvision, which counts blocks through; the first has no expansion."""
+    first = "stage1/block1"
+    rules = [
+        *numbered((("stem", "features.0"), (f"{first}/filter", "features.1.conv.0"))),
+        (f"{first}/project/conv", "features.1.conv.1"),
+        (f"{first}/project/norm", "features.1.conv.2"),
+    ]
+    index = 1  # blocks so far
+    for s, (_, _, blocks, _) in enumerate(STAGES_V2[1:], start=2):
+        ours, theirs = f"stage{s}/block{{b}}", f"features.{{b+{index}}}.conv"
+        rules += numbered(
+            ((f"{ours}/expand", f"{theirs}.0"), (f"{ours}/filter", f"{theirs}.1"))
+        )
+        rules.append((f"{ours}/project/conv", f"{theirs}.2"))
+        rules.append((f"{ours}/project/norm", f"{theirs}.3"))
+        index += blocks
+    last = (("last", f"features.{index + 1}"),)
+    return (*rules, *numbered(last), ("head", "classifier.1"))
 
 
-def squeezenet(model: SqueezeNet) -> Names:
-    """In torchvision."""
-    names, index = {"features.0": "stem"}, 2  # after the stem and its ReLU
-    for i, fires in enumerate(model.stages, start=1):
-        index += 1  # the pooling
-        for j in range(1, len(fires) + 1):
-            for part in ("squeeze", "expand1x1", "expand3x3"):
-                names[f"features.{index}.{part}"] = f"stage{i}/fire{j}/{part}"
-            index += 1
-    return names | {"classifier.1": "head"}
+EFFICIENTNET = (
+    *numbered(
+        (
+            ("stem", "features.0"),
+            ("stage1/block{b}/filter", "features.1.{b-1}.block.0"),
+            ("stage1/block{b}/project", "features.1.{b-1}.block.2"),
+            ("stage{s}/block{b}/expand", "features.{s}.{b-1}.block.0"),
+            ("stage{s}/block{b}/filter", "features.{s}.{b-1}.block.1"),
+            ("stage{s}/block{b}/project", "features.{s}.{b-1}.block.3"),
+            ("last", "features.8"),
+        )
+    ),
+    ("stage1/block{b}/gate/reduce", "features.1.{b-1}.block.1.fc1"),
+    ("stage1/block{b}/gate/expand", "features.1.{b-1}.block.1.fc2"),
+    ("stage{s}/block{b}/gate/reduce", "features.{s}.{b-1}.block.2.fc1"),
+    ("stage{s}/block{b}/gate/expand", "features.{s}.{b-1}.block.2.fc2"),
+    ("head", "classifier.1"),
+)
+
+_TIMM_ENDS = (
+    ("stem/conv", "conv_stem"),
+    ("stem/norm", "bn1"),
+    ("last/conv", "conv_head"),
+    ("last/norm", "bn2"),
+    ("head", "classifier"),
+)
 
 
-def _unit(conv: str, norm: str, ours: str) -> Names:
-    """A convolution and its normalisation."""
-    return {conv: f"{ours}/conv", norm: f"{ours}/norm"}
+def _separable(ours: str, theirs: str) -> Rules:
+    """A timm block without expansion."""
+    return (
+        (f"{ours}/filter/conv", f"{theirs}.conv_dw"),
+        (f"{ours}/filter/norm", f"{theirs}.bn1"),
+        (f"{ours}/project/conv", f"{theirs}.conv_pw"),
+        (f"{ours}/project/norm", f"{theirs}.bn2"),
+    )
 
 
-def mobilenet_v1_timm(model: MobileNetV1) -> Names:
-    """In timm."""
-    del model  # one geometry
-    names = _unit("conv_stem", "bn1", "stem")
-    for i, (_, blocks, _) in enumerate(STAGES_V1):
-        for j in range(blocks):
-            theirs, ours = f"blocks.{i}.{j}", f"stage{i + 1}/block{j + 1}"
-            names |= _unit(f"{theirs}.conv_dw", f"{theirs}.bn1", f"{ours}/filter")
-            names |= _unit(f"{theirs}.conv_pw", f"{theirs}.bn2", f"{ours}/project")
-    return names | {"classifier": "head"}
+MOBILENET_V1_TIMM = (
+    *_TIMM_ENDS,
+    *_separable("stage{s}/block{b}", "blocks.{s-1}.{b-1}"),
+)
+INVERTED_TIMM = (
+    *_TIMM_ENDS,
+    *_separable("stage1/block{b}", "blocks.0.{b-1}"),
+    ("stage{s}/block{b}/expand/conv", "blocks.{s-1}.{b-1}.conv_pw"),
+    ("stage{s}/block{b}/expand/norm", "blocks.{s-1}.{b-1}.bn1"),
+    ("stage{s}/block{b}/filter/conv", "blocks.{s-1}.{b-1}.conv_dw"),
+    ("stage{s}/block{b}/filter/norm", "blocks.{s-1}.{b-1}.bn2"),
+    ("stage{s}/block{b}/project/conv", "blocks.{s-1}.{b-1}.conv_pwl"),
+    ("stage{s}/block{b}/project/norm", "blocks.{s-1}.{b-1}.bn3"),
+    ("stage{s}/block{b}/gate/{p}", "blocks.{s-1}.{b-1}.se.conv_{p}"),
+)
 
 
-def mobilenet_v2(model: MobileNetV2) -> Names:
-    """In torchvision."""
-    del model  # one geometry
-    names, index = _unit("features.0.0", "features.0.1", "stem"), 1
-    for i, (expansion, _, blocks, _) in enumerate(STAGES_V2, start=1):
-        for j in range(1, blocks + 1):
-            theirs, ours, part = f"features.{index}.conv", f"stage{i}/block{j}", 0
-            if expansion > 1:
-                names |= _unit(f"{theirs}.0.0", f"{theirs}.0.1", f"{ours}/expand")
-                part = 1
-            filter_ = f"{theirs}.{part}"
-            names |= _unit(f"{filter_}.0", f"{filter_}.1", f"{ours}/filter")
-            project = f"{theirs}.{part + 1}", f"{theirs}.{part + 2}"
-            names |= _unit(*project, f"{ours}/project")
-            index += 1
-    names |= _unit(f"features.{index}.0", f"features.{index}.1", "last")
-    return names | {"classifier.1": "head"}
+def _xception_convs(ours: str, theirs: str, convs: int, first: int) -> Rules:
+    """Separable convolutions of a block; `first` is 0 where no ReLU comes before."""
+    rules = []
+    for c in range(convs):
+        index = first + 3 * c  # separable convolution, norm, ReLU
+        unit = f"{ours}/conv{c + 1}"
+        rules += [
+            (f"{unit}/depthwise", f"{theirs}.rep.{index}.conv1"),
+            (f"{unit}/pointwise", f"{theirs}.rep.{index}.pointwise"),
+            (f"{unit}/norm", f"{theirs}.rep.{index + 1}"),
+        ]
+    return tuple(rules)
 
 
-def _timm_inverted(stages: Iterable[tuple[int, int]], gated: bool) -> Names:
-    """Networks of inverted residuals in timm; (expansion, blocks) of each stage."""
-    names = _unit("conv_stem", "bn1", "stem")
-    for i, (expansion, blocks) in enumerate(stages):
-        for j in range(blocks):
-            theirs, ours = f"blocks.{i}.{j}", f"stage{i + 1}/block{j + 1}"
-            units = [("conv_dw", "filter"), ("conv_pw", "project")]
-            if expansion > 1:
-                units = [("conv_pw", "expand"), *units[:1], ("conv_pwl", "project")]
-            for k, (conv, part) in enumerate(units, start=1):
-                names |= _unit(f"{theirs}.{conv}", f"{theirs}.bn{k}", f"{ours}/{part}")
-            if gated:
-                names[f"{theirs}.se.conv_reduce"] = f"{ours}/gate/reduce"
-                names[f"{theirs}.se.conv_expand"] = f"{ours}/gate/expand"
-    return names | _unit("conv_head", "bn2", "last") | {"classifier": "head"}
+XCEPTION = (
+    *_xception_convs("entry/block1", "block1", 2, first=0),
+    *_xception_convs("entry/block{b}", "block{b}", 2, first=1),
+    *_xception_convs("middle/block{b}", "block{b+3}", 3, first=1),
+    *_xception_convs("exit/block", "block12", 2, first=1),
+    ("entry/block{b}/project/conv", "block{b}.skip"),
+    ("entry/block{b}/project/norm", "block{b}.skipbn"),
+    ("exit/block/project/conv", "block12.skip"),
+    ("exit/block/project/norm", "block12.skipbn"),
+    ("entry/conv{c}/conv", "conv{c}"),
+    ("entry/conv{c}/norm", "bn{c}"),
+    ("exit/conv{c}/depthwise", "conv{c+2}.conv1"),
+    ("exit/conv{c}/pointwise", "conv{c+2}.pointwise"),
+    ("exit/conv{c}/norm", "bn{c+2}"),
+    ("head", "fc"),
+)
 
-
-def mobilenet_v2_timm(model: MobileNetV2) -> Names:
-    """In timm."""
-    del model  # one geometry
-    return _timm_inverted(((t, n) for t, _, n, _ in STAGES_V2), gated=False)
-
-
-def efficientnet_timm(model: EfficientNet) -> Names:
-    """In timm, with and without "tf_"."""
-    expansions = (stage[0] for stage in STAGES)
-    return _timm_inverted(zip(expansions, repeats(model.depth)), gated=True)
-
-
-def efficientnet(model: EfficientNet) -> Names:
-    """In torchvision."""
-    names = _unit("features.0.0", "features.0.1", "stem")
-    for i, blocks in enumerate(repeats(model.depth), start=1):
-        parts = ["filter", "gate", "project"]
-        if STAGES[i - 1][0] > 1:
-            parts = ["expand", *parts]
-        for j in range(blocks):
-            for k, part in enumerate(parts):
-                theirs, ours = f"features.{i}.{j}.block.{k}", f"stage{i}/block{j + 1}"
-                if part == "gate":
-                    names[f"{theirs}.fc1"] = f"{ours}/gate/reduce"
-                    names[f"{theirs}.fc2"] = f"{ours}/gate/expand"
-                else:
-                    names |= _unit(f"{theirs}.0", f"{theirs}.1", f"{ours}/{part}")
-    last = len(STAGES) + 1
-    names |= _unit(f"features.{last}.0", f"features.{last}.1", "last")
-    return names | {"classifier.1": "head"}
-
-
-def xception_timm(model: Xception) -> Names:
-    """In timm's ``legacy_xception``."""
-    del model  # one geometry
-    names = _unit("conv1", "bn1", "entry/conv1") | _unit("conv2", "bn2", "entry/conv2")
-    # (their block, our block, separable convolutions, index of the first)
-    blocks = [(i, f"entry/block{i}", 2, 0 if i == 1 else 1) for i in (1, 2, 3)]
-    blocks += [(i, f"middle/block{i - 3}", 3, 1) for i in range(4, 12)]
-    blocks += [(12, "exit/block", 2, 1)]
-    for i, ours, convs, first in blocks:
-        for k in range(convs):
-            theirs, index = f"block{i}.rep", first + 3 * k  # ReLU, separable, norm
-            names[f"{theirs}.{index}.conv1"] = f"{ours}/conv{k + 1}/depthwise"
-            names[f"{theirs}.{index}.pointwise"] = f"{ours}/conv{k + 1}/pointwise"
-            names[f"{theirs}.{index + 1}"] = f"{ours}/conv{k + 1}/norm"
-        if not ours.startswith("middle"):
-            names |= _unit(f"block{i}.skip", f"block{i}.skipbn", f"{ours}/project")
-    for i in (3, 4):
-        names[f"conv{i}.conv1"] = f"exit/conv{i - 2}/depthwise"
-        names[f"conv{i}.pointwise"] = f"exit/conv{i - 2}/pointwise"
-        names[f"bn{i}"] = f"exit/conv{i - 2}/norm"
-    return names | {"fc": "head"}
-
-
-TORCHVISION = {
-    AlexNet: alexnet,
-    DenseNet: densenet,
-    EfficientNet: efficientnet,
-    MobileNetV2: mobilenet_v2,
-    ResNet: resnet,
-    SqueezeNet: squeezenet,
-    VGG: vgg,
+_DENSE = (("fc1", "classifier.0"), ("fc2", "classifier.3"), ("head", "classifier.6"))
+_DENSE_TIMM = (
+    ("fc1", "pre_logits.fc1"),
+    ("fc2", "pre_logits.fc2"),
+    ("head", "head.fc"),
+)
+_VGG = {
+    f"vgg{depth}{'_bn' * batch_norm}": vgg_convolutions(
+        make.keywords["layers"], batch_norm
+    )
+    for depth, make in ((16, VGG16), (19, VGG19))
+    for batch_norm in (False, True)
 }
-TIMM = {
-    DenseNet: densenet,
-    EfficientNet: efficientnet_timm,
-    MobileNetV1: mobilenet_v1_timm,
-    MobileNetV2: mobilenet_v2_timm,
-    ResNet: resnet,
-    VGG: vgg_timm,
-    Xception: xception_timm,
+_FC1 = {"fc1": 7}  # reads the flattened 7x7 map
+
+FAMILIES: dict[str, Family] = {
+    "alexnet": Family(ALEXNET, {"fc1": 6}),
+    "chexnet": Family(DENSENET),
+    **{f"densenet{n}": Family(DENSENET) for n in (121, 169, 201)},
+    **{f"efficientnet_b{n}": Family(EFFICIENTNET) for n in range(8)},
+    "mobilenet_v1": Family(MOBILENET_V1_TIMM),
+    "mobilenet_v2": Family(mobilenet_v2()),
+    **{f"resnet{n}": Family(RESNET) for n in (18, 34, 50, 101)},
+    "squeezenet1_0": Family(squeezenet(SqueezeNet1_0.keywords["stages"])),
+    "squeezenet1_1": Family(squeezenet(SqueezeNet1_1.keywords["stages"])),
+    **{name: Family((*rules, *_DENSE), _FC1) for name, rules in _VGG.items()},
+    "xception": Family(XCEPTION),
+    # timm's names where torchvision has the network too, under other names
+    **{f"timm/efficientnet_b{n}": Family(INVERTED_TIMM) for n in range(8)},
+    "timm/mobilenet_v2": Family(INVERTED_TIMM),
+    **{
+        f"timm/{name}": Family((*rules, *_DENSE_TIMM), _FC1)
+        for name, rules in _VGG.items()
+    },
 }
