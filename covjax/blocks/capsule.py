@@ -215,12 +215,17 @@ def _round_backward(d_x, x, a, d_sums):
 
     Couplings are computed anew from x, a block of input capsules at a time.
     """
+    count = x.shape[1]
+    blocks = -(-count // BLOCK)
+    size = -(-count // blocks)
     back_to_x = jnp.concatenate([d_sums, a], axis=1)
 
-    def block(start, size, carry):
+    def block(i, carry):
         d_x, d_a = carry
+        start = jnp.minimum(i * size, count - size)
+        is_new = start + jnp.arange(size) >= i * size  # the last block may overlap
         x_here = jax.lax.dynamic_slice_in_dim(x, start, size, axis=1)
-        c = _couplings(x_here, a)
+        c = _couplings(x_here, a) * is_new.reshape(1, -1, 1)
         d_c = _product("bid,bjd->bij", x_here, d_sums)
         d_b = c * (d_c - jnp.sum(c * d_c, axis=-1, keepdims=True))
         d_a = d_a + _product("bid,bij->bjd", x_here, d_b)
@@ -229,13 +234,7 @@ def _round_backward(d_x, x, a, d_sums):
         d_here = d_here + _product("bij,bjd->bid", both, back_to_x).astype(x.dtype)
         return jax.lax.dynamic_update_slice_in_dim(d_x, d_here, start, axis=1), d_a
 
-    whole, rest = divmod(x.shape[1], BLOCK)
-    carry = (d_x, jnp.zeros_like(a))
-    if whole:
-        carry = jax.lax.fori_loop(
-            0, whole, lambda i, carry: block(i * BLOCK, BLOCK, carry), carry
-        )
-    return block(whole * BLOCK, rest, carry) if rest else carry
+    return jax.lax.fori_loop(0, blocks, block, (d_x, jnp.zeros_like(a)))
 
 
 route_shared.defvjp(_route, _route_backward)
