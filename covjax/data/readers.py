@@ -94,14 +94,14 @@ def sniff(content: bytes) -> str:
     """The kind of a file by its first bytes: one of `FORMATS`, or what it is not."""
     if not content:
         return "an empty file"
+    if content[128:132] == b"DICM":  # its preamble may look like a TIFF's
+        return "DICOM"
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if content.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
-    if content[128:132] == b"DICM":
-        return "DICOM"
     if content.startswith(b"\x1f\x8b"):
         content = _gunzip_start(content, 352)
     if content[344:348] in (b"n+1\0", b"ni1\0") or content[4:8] in (
