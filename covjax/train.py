@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     workdir = flags.workdir or default_workdir(flags.config, run)
 
     from covjax import data
+    from covjax.evaluation.operating_point import positive_class
     from covjax.training.loop import Interrupted, claim
     from covjax.training.memory import keep_freed_memory
     from covjax.training.parallel import enable_compilation_cache
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     enable_compilation_cache()
     claim(workdir, run)
     splits = data.load(run.data, progress=True)
+    positive_class(run.evaluation, splits.train.class_names)  # wrong: say so now
     print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
     try:
         for seed in range(run.train.seed, run.train.seed + run.train.seeds):
@@ -121,9 +123,13 @@ def pretrained(run: config.Run, splits: "Splits") -> Any:
 def finish(
     run: config.Run, splits: "Splits", result: "Fit", workdir: Path
 ) -> dict[str, Any]:
-    """Scores validation and, once, test by the best checkpoint; writes the report."""
+    """Scores validation and, once, test by the best checkpoint; writes the report.
+
+    Temperature and threshold are chosen on validation and saved with the classifier
+    before the test split is opened.
+    """
     from covjax.evaluation.predictions import Predictions
-    from covjax.evaluation.report import write_report
+    from covjax.evaluation.report import freeze, write_report
     from covjax.inference import Classifier
 
     classifier = Classifier(
@@ -135,6 +141,14 @@ def finish(
         preprocess=splits.preprocess,
         loss=run.train.loss,
         batch_size=run.evaluation.batch_size or run.train.batch_size,
+    )
+    names = splits.train.class_names
+    raw = Predictions.of(splits.validation, classifier.scores(splits.validation.images))
+    temperature, point = freeze(raw, names, run)
+    classifier = dataclasses.replace(
+        classifier,
+        temperature=temperature.value,
+        thresholds={} if point is None else {point.positive: point.threshold},
     )
     classifier.save(workdir)
     validation = Predictions.of(
@@ -155,7 +169,9 @@ def finish(
         run=run,
         validation=validation,
         test=test,
-        class_names=splits.train.class_names,
+        temperature=temperature,
+        point=point,
+        class_names=names,
         history=result.history,
         card=splits.card,
         verdict=splits.verdict,

@@ -1,5 +1,6 @@
 """Probabilities: how good they are, and how to make them better."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from covjax.evaluation.counts import one_vs_rest, ratio
 
 BINS = 15  # of the calibration error (Guo et al. 2017, section 3)
+TEMPERATURES = (0.05, 20.0)  # fits stay within; beyond, validation was separable
+TINY = float(np.finfo(np.float32).tiny)  # float32 softmax may round to 0
 
 
 def brier_terms(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -58,24 +61,100 @@ def confidence_and_hits(
     return probabilities[np.arange(len(labels)), predicted], predicted == labels
 
 
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Number of each confidence's bin ``(low, high]``; bins are equally wide."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+
+
 def reliability(
     confidence: np.ndarray, hits: np.ndarray, bins: int = BINS
 ) -> Reliability:
-    """Bins ``(low, high]`` of equal width."""
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    """Counts, mean confidence and hits of each bin."""
+    index = bin_of(confidence, bins)
     counts = np.bincount(index, minlength=bins)
     total = np.bincount(index, weights=confidence, minlength=bins)
     right = np.bincount(index, weights=hits, minlength=bins)
     return Reliability(counts, ratio(total, counts), right)
 
 
-def expected_calibration_error(
-    labels: np.ndarray, probabilities: np.ndarray
-) -> float | None:
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean distance of confidence and accuracy over `BINS` bins (Guo et al. 2017)."""
-    if not len(labels):
-        return None
     confidence, hits = confidence_and_hits(labels, probabilities)
     table = reliability(confidence, hits)
     gaps = np.abs(table.confidence * table.counts - table.hits)
     return float(np.nansum(gaps) / len(confidence))
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """Temperature scaling (Guo et al. 2017, section 4.2).
+
+    One number, fitted on validation, flattens (above 1) or sharpens probabilities:
+    logits are divided by it. They are recovered from the probabilities, up to a
+    constant that softmax forgets, so that the same object serves every model.
+
+    Attributes:
+      value: the temperature; 1 changes nothing.
+      independent: whether each class has its own sigmoid (the binary loss) rather
+        than a share of one.
+    """
+
+    value: float
+    independent: bool
+
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities ``[n, classes]``, row by row; float32 as given."""
+        z = _logits(probabilities, self.independent) / self.value
+        scaled = _sigmoid(z) if self.independent else _softmax(z)
+        return scaled.astype(probabilities.dtype)
+
+
+def fit_temperature(
+    labels: np.ndarray, probabilities: np.ndarray, *, independent: bool
+) -> Temperature:
+    """The temperature of least log loss on these (validation) pictures.
+
+    The loss is convex in the inverse temperature, so golden-section search finds its
+    minimum. Pictures that are all decided rightly ask for temperature 0; the result
+    stays within `TEMPERATURES`.
+    """
+    z = _logits(probabilities, independent)
+    truth = one_vs_rest(labels, probabilities.shape[1])
+
+    def loss(inverse: float) -> float:
+        scaled = inverse * z
+        if independent:  # log(1 + exp(z)) - truth z
+            return float((np.logaddexp(0, scaled) - truth * scaled).mean())
+        return float((_log_sum_exp(scaled) - scaled[truth]).mean())
+
+    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    golden = (np.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    while high - low > 1e-6:
+        if loss_left <= loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - golden * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + golden * (high - low)
+            loss_right = loss(right)
+    return Temperature(float(2 / (low + high)), independent)
+
+
+def _logits(probabilities: np.ndarray, independent: bool) -> np.ndarray:
+    p = np.clip(probabilities.astype(float), TINY, 1 - (TINY if independent else 0))
+    return np.log(p) - np.log1p(-p) if independent else np.log(p)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -z))
+
+
+def _softmax(z: np.ndarray) -> np.ndarray:
+    return np.exp(z - _log_sum_exp(z)[:, None])
+
+
+def _log_sum_exp(z: np.ndarray) -> np.ndarray:
+    return np.logaddexp.reduce(z, axis=1)

@@ -7,7 +7,8 @@ own name.
 
 A picture's labels are an index, ``[n]``, or several Booleans, ``[n, classes]``
 (multi-label: each class is decided at 0.5). One class is always measured against the
-rest. A measure without a value is None, and `REASONS` says why.
+rest. A measure without a value is None, and `REASONS` says why; those that always
+have a value are not in it.
 """
 
 from typing import Any
@@ -35,7 +36,6 @@ REASONS = {
     "npv": "every picture was called this class",
     "f1": "no picture of this class, and none was called it",
     "fpr": "no picture of another class",
-    "accuracy": "no picture",
     "balanced_accuracy": "a class has no picture",
     "mcc": "all labels or all decisions are one class",
     "kappa": "all labels and all decisions are one class",
@@ -43,9 +43,6 @@ REASONS = {
     "average_precision": "no picture of this class",
     "sensitivity_at_specificity": "needs pictures of the class and of another",
     "specificity_at_sensitivity": "needs pictures of the class and of another",
-    "brier": "no picture",
-    "ece": "no picture",
-    "log_loss": "no picture",
 }
 
 
@@ -56,6 +53,8 @@ def check_predictions(labels: np.ndarray, probabilities: np.ndarray) -> None:
             f"probabilities: shape {probabilities.shape}, must be [pictures, classes]"
         )
     n, classes = probabilities.shape
+    if not n:
+        raise InputError("probabilities: no picture, must be at least one")
     if labels.shape not in ((n,), (n, classes)):
         raise InputError(
             f"labels: shape {labels.shape}, must be [{n}] or [{n}, {classes}]"
@@ -68,7 +67,7 @@ def check_predictions(labels: np.ndarray, probabilities: np.ndarray) -> None:
             "must be in [0, 1]"
         )
     highest = classes - 1 if labels.ndim == 1 else 1
-    if n and not 0 <= labels.min() <= labels.max() <= highest:
+    if not 0 <= labels.min() <= labels.max() <= highest:
         raise InputError(
             f"labels: values from {labels.min()} to {labels.max()}, must be from 0 to "
             f"{highest}"
@@ -95,9 +94,9 @@ def selection(labels: np.ndarray, probabilities: np.ndarray, name: str) -> float
     Returns:
       The value, or minus infinity where it is undefined or not finite.
     """
+    value: float | None
     if name == "loss":
-        terms = calibration.log_loss_terms(labels, probabilities)
-        value = -float(terms.mean()) if len(terms) else None
+        value = -float(calibration.log_loss_terms(labels, probabilities).mean())
     elif name == "auc":
         value = macro_auc(labels, probabilities)
     elif name == "f1":
@@ -194,7 +193,5 @@ def _plain(value: Any) -> float | None:
 
 
 def _mean(values: Any) -> float | None:
-    """The mean; None of nothing, or if one value is None."""
-    if len(values) == 0 or any(value is None for value in values):
-        return None
-    return float(np.mean(values))
+    """The mean; None if one value is None."""
+    return None if any(v is None for v in values) else float(np.mean(values))

@@ -3,15 +3,18 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from covjax import config
-from covjax.evaluation import measures, plots
+from covjax.evaluation import calibration, plots
+from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.counts import one_vs_rest
-from covjax.evaluation.intervals import Measure
+from covjax.evaluation.measured import by_source, gaps, measured, proper_scores
+from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
 
 FAILURES = 24  # wrong pictures that are listed and drawn, most confident first
@@ -30,12 +33,40 @@ OVERALL = {  # printed name of each measure of a whole split
 PER_CLASS = ("sensitivity", "specificity", "precision", "npv", "f1", "auc")
 
 
+def freeze(
+    validation: Predictions, class_names: Sequence[str], run: config.Run
+) -> tuple[Temperature, OperatingPoint | None]:
+    """What is decided on validation before the test split is opened.
+
+    Args:
+      validation: uncalibrated predictions of the best checkpoint.
+      class_names: in the order of the columns of the probabilities.
+      run: whether to calibrate, and how to choose the threshold.
+
+    Returns:
+      The temperature, and the operating point on calibrated probabilities (None where
+      validation lacks the class or any other).
+    """
+    independent = run.train.loss == "binary"
+    temperature = Temperature(1.0, independent)
+    if run.evaluation.calibrate:
+        temperature = calibration.fit_temperature(
+            validation.labels, validation.probabilities, independent=independent
+        )
+    calibrated = replace(
+        validation, probabilities=temperature(validation.probabilities)
+    )
+    return temperature, choose(calibrated, tuple(class_names), run.evaluation)
+
+
 def write_report(
     workdir: Path,
     *,
     run: config.Run,
     validation: Predictions,
     test: Predictions,
+    temperature: Temperature,
+    point: OperatingPoint | None,
     class_names: Sequence[str],
     history: Sequence[dict[str, Any]],
     card: dict[str, Any],
@@ -47,8 +78,10 @@ def write_report(
     Args:
       workdir: the run's folder; it must exist.
       run: the configuration; `config.Evaluation` says what is measured.
-      validation: what the best checkpoint says of the validation split.
+      validation: calibrated predictions of the best checkpoint on validation.
       test: the same of the test split.
+      temperature: with which both were calibrated, out of `freeze`.
+      point: the threshold, out of `freeze`.
       class_names: in the order of the columns of the probabilities.
       history: one row an epoch: ``epoch`` and numbers (see `plots.curves`).
       card: name, licence, citation and home of the data set.
@@ -60,52 +93,45 @@ def write_report(
       What stands in ``metrics.json``.
     """
     names = tuple(class_names)
+    how: dict[str, Any] = {
+        "level": run.evaluation.level,
+        "resamples": run.evaluation.resamples,
+    }
     metrics: dict[str, Any] = {
         "model": run.model.name,
         "data": run.data.name,
         "size": run.data.size,
         "seed": run.train.seed,
-        "level": run.evaluation.level,
+        **how,
         "card": card,
         "verdict": verdict,
         "classes": list(names),
-        "validation": measured(validation, names),
-        "test": measured(test, names),
+        "validation": measured(validation, names, **how),
+        "test": measured(test, names, **how),
+        "sources": by_source(test, names, level=run.evaluation.level),
+        "temperature": temperature.value,
+        "uncalibrated": {
+            name: proper_scores(uncalibrated(split, temperature), **how)
+            for name, split in (("validation", validation), ("test", test))
+        },
+        "operating_point": None,
         "failures": failures(test, names),
     }
+    metrics["gaps"] = gaps(metrics["validation"], metrics["test"])
+    if point is not None:
+        metrics["operating_point"] = point.to_dict() | {
+            name: apply(point, split, names, run.evaluation.level)
+            for name, split in (("validation", validation), ("test", test))
+        }
     draw(workdir, test, names, history, metrics, images)
     write_json(workdir / "metrics.json", metrics)
     return metrics
 
 
-def measured(predictions: Predictions, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """The tree of `measures.summary` with a `Measure` (as a dictionary) at each leaf.
-
-    Counts stay integers. ``prevalence`` and ``patients`` (None if a picture has no
-    id) say what the split is made of.
-    """
-    labels, probabilities = predictions.labels, predictions.probabilities
-    tree = measures.summary(labels, probabilities, class_names)
-    truth = one_vs_rest(labels, len(class_names))
-    known = bool(len(labels)) and bool(np.all(predictions.patients != ""))
-    tree["patients"] = len(np.unique(predictions.patients)) if known else None
-    tree["prevalence"] = {
-        name: float(share) if len(labels) else None
-        for name, share in zip(class_names, truth.mean(axis=0), strict=True)
-    }
-    n = len(labels)
-    for group in ("overall", "macro", "weighted"):
-        tree[group] = {key: _leaf(key, v, n) for key, v in tree[group].items()}
-    for name, row in tree["per_class"].items():
-        tree["per_class"][name] = {
-            key: v if isinstance(v, int) else _leaf(key, v, n) for key, v in row.items()
-        }
-    return tree
-
-
-def _leaf(name: str, value: float | None, n: int) -> dict[str, Any]:
-    reason = measures.REASONS[name] if value is None else ""
-    return Measure(value, None, None, n, "point estimate", reason).to_dict()
+def uncalibrated(predictions: Predictions, temperature: Temperature) -> Predictions:
+    """The predictions as they were before temperature scaling."""
+    inverse = Temperature(1 / temperature.value, temperature.independent)
+    return replace(predictions, probabilities=inverse(predictions.probabilities))
 
 
 def failures(
@@ -182,34 +208,53 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     test, level = metrics["test"], metrics["level"]
     patients = test["patients"]
     people = "patients unknown" if patients is None else f"{patients} patients"
-    make_up = ", ".join(
-        f"{name} {share:.0%}" if share is not None else f"{name} -"
-        for name, share in test["prevalence"].items()
-    )
+    make_up = ", ".join(f"{name} {p:.0%}" for name, p in test["prevalence"].items())
     lines = [
-        f"{metrics['model']} on {metrics['data']}: test split, {test['n']} pictures, "
+        f"{metrics['model']} on {metrics['data']}, test split: {test['n']} pictures, "
         f"{people} ({make_up})",
         "",
-        f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval':<16}",
+        f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval'}",
     ]
     for key, name in OVERALL.items():
         if key in test["overall"]:
-            lines.append(f"{name:<20}" + _cells(test["overall"][key]))
+            lines.append(f"{name:<20}{_cells(test['overall'][key])}")
     width = max(12, *(len(name) + 2 for name in metrics["classes"]))
     lines += ["", "class".ljust(width) + "".join(f"{m:>12}" for m in PER_CLASS)]
-    rows = test["per_class"] | {"macro": test["macro"]}
-    rows["macro"] = rows["macro"] | {"auc": test["overall"]["auc"]}
-    for name, row in rows.items():
-        lines.append(
-            name.ljust(width) + "".join(f"{_number(row[m]):>12}" for m in PER_CLASS)
+    for name, row in test["per_class"].items():
+        cells = "".join(f"{_number(row[m]):>12}" for m in PER_CLASS)
+        lines.append(name.ljust(width) + cells)
+    macro = test["macro"] | {"auc": test["overall"]["auc"]}
+    cells = "".join(f"{_number(macro[m]):>12}" for m in PER_CLASS)
+    lines.append("macro".ljust(width) + cells)
+    return [*lines, "", *_point_lines(metrics), *_notes(metrics)]
+
+
+def _point_lines(metrics: dict[str, Any]) -> list[str]:
+    """The operating point on the test split."""
+    point = metrics["operating_point"]
+    if point is None:
+        return ["no operating point: validation lacks the class or any other"]
+    shown = ("sensitivity", "specificity", "precision", "npv", "accuracy")
+    head = (
+        f"{point['positive']} at probability >= {point['threshold']:.3f} "
+        f"({point['rule']} on validation)"
+    )
+    return [head, *(f"{m:<20}{_cells(point['test'][m])}" for m in shown)]
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    """What a reader must know of these numbers."""
+    notes = []
+    for name, row in metrics["test"]["per_class"].items():
+        undefined = {m: row[m]["reason"] for m in PER_CLASS if "reason" in row[m]}
+        notes += [f"note: {name}, {m}: {why}" for m, why in undefined.items()]
+    flagged = [key for key, gap in metrics["gaps"].items() if gap["flagged"]]
+    if flagged:
+        gaps = ", ".join(
+            f"{OVERALL[key]} {metrics['gaps'][key]['estimate']:+.3f}" for key in flagged
         )
-    notes = {
-        f"- {name} {key}: {row[key]['reason']}"
-        for name, row in test["per_class"].items()
-        for key in PER_CLASS
-        if row[key]["estimate"] is None
-    }
-    return lines + sorted(notes)
+        notes.append(f"note: validation does not stand for test (difference: {gaps})")
+    return ["", *notes] if notes else []
 
 
 def _number(measure: dict[str, Any]) -> str:
@@ -221,6 +266,6 @@ def _cells(measure: dict[str, Any]) -> str:
     if measure["estimate"] is None:
         return f"{'-':>9}   {measure['reason']}"
     if measure["low"] is None:
-        return f"{measure['estimate']:>9.3f}"
+        return f"{measure['estimate']:>9.3f}   {measure['method']}"
     interval = f"{measure['low']:.3f} to {measure['high']:.3f}"
     return f"{measure['estimate']:>9.3f}   {interval}"
