@@ -38,7 +38,7 @@ def channel_sums(*products: tuple[jax.Array, ...]) -> list[jax.Array]:
       *products: tuples of one or two ``[..., channels]`` maps, all of one shape.
 
     Returns:
-      float32 ``[channels]`` for each product.
+      ``[channels]`` for each product, float32 (float64 for float64 maps).
     """
     shape = products[0][0].shape
     if len(shape) != 4 or not on_one_cpu():
@@ -59,14 +59,19 @@ def channel_sums(*products: tuple[jax.Array, ...]) -> list[jax.Array]:
             for factors, total in zip(rows, sums)
         )
 
-    zero = jnp.zeros((width, channels), jnp.float32)
+    zero = jnp.zeros((width, channels), _wide(products[0][0]))
     sums = lax.fori_loop(0, batch * height, add_row, (zero,) * len(rows))
     return [s.sum(axis=0) for s in sums]
 
 
 def _product(factors: Sequence[jax.Array]) -> jax.Array:
-    """The float32 product of one array or more."""
-    return reduce(jnp.multiply, [x.astype(jnp.float32) for x in factors])
+    """The product of one array or more, in at least float32."""
+    return reduce(jnp.multiply, [x.astype(_wide(x)) for x in factors])
+
+
+def _wide(x: jax.Array) -> jnp.dtype:
+    """The type to sum x in: float32, or float64 for float64 (parity tests)."""
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 # ------------------------------------------------------------- batch normalisation
@@ -239,7 +244,7 @@ def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
     def add_row(step, sums):
         b, r = step // height, step % height
         gradient = lax.dynamic_slice(dy, (b, r, 0, 0), (1, 1, width, channels))[0, 0]
-        gradient = gradient.astype(jnp.float32)
+        gradient = gradient.astype(_wide(dy))
         values = []
         for i in range(kh):
             start = (b, r * strides[0] + i * dilation[0], 0, 0)
@@ -250,7 +255,7 @@ def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
                 values.append(sums[i * kw + j] + gradient * taken)
         return tuple(values)
 
-    zero = jnp.zeros((width, channels), jnp.float32)
+    zero = jnp.zeros((width, channels), _wide(dy))
     sums = lax.fori_loop(0, batch * height, add_row, (zero,) * (kh * kw))
     gradient = jnp.stack([s.sum(axis=0) for s in sums])
     return gradient.reshape(kernel.shape).astype(kernel.dtype)
