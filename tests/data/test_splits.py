@@ -113,6 +113,21 @@ def test_multi_label_keeps_rare_labels_and_rows_without_one():
         np.testing.assert_allclose(share, FRACTIONS, atol=0.15)
 
 
+def test_a_rare_label_of_three_patients_is_in_every_part():
+    labels = np.zeros((300, 2), np.uint8)
+    labels[:3, 0] = labels[:, 1] = 1
+    groups = np.repeat([f"p{i}" for i in range(102)], [1] * 3 + [3] * 99)
+    for seed in range(5):
+        parts = splits.hold_out(groups, labels, FRACTIONS, seed)
+        assert set(parts[:3]) == set(splits.NAMES)
+
+
+def test_a_patient_with_many_pictures_goes_where_there_is_room():
+    groups = np.repeat([f"p{i}" for i in range(43)], [20] * 3 + [1] * 40)
+    parts = splits.hold_out(groups, np.zeros(100, int), FRACTIONS, 0)
+    assert [(parts == name).sum() for name in splits.NAMES] == [70, 10, 20]
+
+
 def test_a_class_of_two_patients_is_learnt_and_tested():
     groups = np.array([f"p{i}" for i in range(12)])
     labels = np.array([0] * 10 + [1] * 2)
