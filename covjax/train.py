@@ -95,7 +95,25 @@ def train_once(
         workdir,
         initial_variables=pretrained(run, splits),
     )
+    record_data(splits, workdir)
     return finish(run, splits, result, workdir)
+
+
+def record_data(splits: "Splits", workdir: Path) -> None:
+    """Writes ``data.json``: what the run was trained and judged on."""
+    from covjax.evaluation.report import write_json
+
+    facts = {
+        "card": splits.card,
+        "verdict": splits.verdict,
+        "counts": splits.counts(),
+        "fingerprints": {
+            "train": splits.train.fingerprint(),
+            "validation": splits.validation.fingerprint(),
+            "test": splits.test.fingerprint(),
+        },
+    }
+    write_json(workdir / "data.json", facts)
 
 
 def pretrained(run: config.Run, splits: "Splits") -> Any:

@@ -43,41 +43,48 @@ def _axes(figure: "Figure", title: str, x: str, y: str, position: int = 111) -> 
     return axes
 
 
+def _legend(axes: Any, place: str = "best") -> None:
+    if axes.get_legend_handles_labels()[0]:  # matplotlib warns of an empty one
+        axes.legend(frameon=False, fontsize=8, loc=place)
+
+
 def _line(k: int) -> dict[str, Any]:
     """Colour and dashes of the k-th line."""
     return {"color": COLOURS[k % 7], "linestyle": STYLES[k // 7 % 4], "linewidth": 1.8}
 
 
 def curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Losses and validation measures by epoch.
+    """Losses and measures by epoch; a line marks the epoch that was kept.
 
     Args:
-      history: one row an epoch, with ``epoch`` and numbers; names with ``loss`` share
-        the left panel, validation measures between 0 and 1 the right one.
+      history: one row an epoch, as in ``log.jsonl``: ``epoch`` and numbers.
       path: the PNG file.
     """
     names = list(dict.fromkeys(key for row in history for key in row))
-    losses = [name for name in names if "loss" in name]
-    scores = [
-        name
-        for name in names
-        if name.endswith(("auc", "accuracy", "f1", "sensitivity", "specificity"))
-    ]
+    losses = [name for name in names if name.endswith("loss")]
+    scores = [name for name in names if name.endswith(("auc", "accuracy", "f1"))]
+    epochs = [row["epoch"] for row in history]
+    kept = [row["epoch"] for row in history if row.get("best")]
     figure = _figure(9, 3.4)
     for position, title, group in ((121, "Loss", losses), (122, "Measures", scores)):
         axes = _axes(figure, title, "epoch", "", position)
+        if kept:
+            axes.axvline(kept[-1], color="0.6", linewidth=1, label="kept")
         for k, name in enumerate(group):
             points = [
                 (row["epoch"], row[name])
                 for row in history
                 if row.get(name) is not None and np.isfinite(row[name])
             ]
+            if not points:
+                continue
+            where = "" if name.startswith("validation") else "training "
+            label = where + name.replace("_", " ").replace("auc", "AUC")
             marker = "o" if len(points) < 15 else None
-            label = name.replace("_", " ")
-            axes.plot(*zip(*points), marker=marker, ms=3, label=label, **_line(k))
+            axes.plot(*zip(*points), marker=marker, ms=4, label=label, **_line(k))
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if group:
-            axes.legend(frameon=False, fontsize=8)
+        _legend(axes)
     _save(figure, path)
 
 
@@ -98,7 +105,7 @@ def roc(
             fpr, tpr = ranking.roc_points(truth[:, k], probabilities[:, k])
             axes.plot(fpr, tpr, label=f"{name}  AUC {area:.3f}", **_line(k))
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _legend(axes, "lower right")
     _save(figure, path)
 
 
@@ -126,7 +133,7 @@ def precision_recall(
         )
         axes.axhline(truth[:, k].mean(), color=COLOURS[k % 7], ls=":", lw=1)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    _legend(axes, "lower left")
     _save(figure, path)
 
 
@@ -203,7 +210,8 @@ def grid(
     columns = min(n, 6)
     rows = -(-n // columns) if n else 0
     figure = _figure(1.75 * max(columns, 1), 2.1 * max(rows, 1) + 0.4)
-    figure.suptitle(f"{title}: truth above, decision and its probability below")
+    heading = f"{title}: truth above, decision and its probability below"
+    figure.suptitle(heading, fontsize=11)
     truth = one_vs_rest(labels, len(class_names))
     for i in range(n):
         axes = figure.add_subplot(rows, columns, i + 1)

@@ -187,7 +187,7 @@ def draw(
     ):
         if len(rows):
             plots.grid(
-                np.stack([images[i] for i in rows]),
+                images[rows],
                 labels[rows],
                 probabilities[rows],
                 class_names,
