@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from covjax.data import isolated
+from covjax.data import codestream, isolated
 from covjax.data.readers import Picture, check_pixels
 from covjax.errors import InputError
 
@@ -102,6 +102,7 @@ def read_frame(content: bytes, frame: int | None, *, name: str) -> Picture:
     warnings.filterwarnings("ignore", module=r"pydicom\b")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
+        codestream.check_deflated(content, name)
         header = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=TAGS)
         frames = _check(header, name)
         index = frames // 2 if frame is None else frame
@@ -145,19 +146,26 @@ def _check(header: Any, name: str) -> int:
 
 def _decode(content: bytes, header: Any, index: int, name: str) -> np.ndarray:
     """Stored values of one frame: ``[rows, columns]``, or RGB with a last axis."""
+    from pydicom.encaps import get_frame
     from pydicom.pixels import pixel_array
     from pydicom.pixels.processing import apply_color_lut
+    from pydicom.uid import JPEG2000TransferSyntaxes
 
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_compressed and syntax.is_encapsulated:
-        _check_codestream(header, index, name)
+        frames = max(int(header.get("NumberOfFrames") or 1), 1)
+        frame = get_frame(header.PixelData, index, number_of_frames=frames)
+        codestream.check(frame, int(header.Rows), int(header.Columns), name)
     try:
         if syntax in _GDCM:
             array = _decode_with_gdcm(content, index, name, syntax.name)
         else:
             plugin = _PLUGINS.get(syntax, "")
             array = pixel_array(header, index=index, decoding_plugin=plugin)
-    except RuntimeError:  # rare forms that Pillow does not know
+    except RuntimeError:
+        if syntax not in JPEG2000TransferSyntaxes:
+            raise
+        # Pillow does not know some rare forms
         array = _decode_with_gdcm(content, index, name, syntax.name)
     if header.PhotometricInterpretation == "PALETTE COLOR":
         array = apply_color_lut(array, header)
@@ -179,46 +187,6 @@ def _decode_with_gdcm(
             f"{name}: DICOM with {compression} cannot be decompressed "
             f"({str(error)[:160]})"
         ) from error
-
-
-def _check_codestream(header: Any, index: int, name: str) -> None:
-    """Refuses a compressed frame that says another size than its header.
-
-    A decoder takes memory for what the codestream claims, and a few damaged bytes
-    there can claim gigabytes.
-    """
-    from pydicom.encaps import get_frame
-
-    frames = max(int(header.get("NumberOfFrames") or 1), 1)
-    size = _codestream_size(get_frame(header.PixelData, index, number_of_frames=frames))
-    if size is not None and size != (int(header.Rows), int(header.Columns)):
-        raise InputError(
-            f"{name}: damaged DICOM file (the compressed picture is {size[0]} x "
-            f"{size[1]}, its header says {header.Rows} x {header.Columns})"
-        )
-
-
-def _codestream_size(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG, JPEG-LS or JPEG 2000 stream; None for others."""
-    start = data.find(b"\xff\x4f\xff\x51")  # SOC and SIZ of JPEG 2000
-    if 0 <= start < 256:  # boxes of a JP2 file may come before
-        siz = [
-            int.from_bytes(data[start + at : start + at + 4], "big")
-            for at in (8, 12, 16, 20)  # XSIZ, YSIZ, XOSIZ, YOSIZ: after Lsiz, Rsiz
-        ]
-        return siz[1] - siz[3], siz[0] - siz[2]
-    at = 2
-    while data[:2] == b"\xff\xd8" and at + 9 < len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        frame_header = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        if frame_header or marker == 0xF7:  # SOFn of JPEG, SOF55 of JPEG-LS
-            rows = int.from_bytes(data[at + 5 : at + 7], "big")
-            return rows, int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
 
 
 def _show(values: np.ndarray, header: Any, index: int) -> np.ndarray:

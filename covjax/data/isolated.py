@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -53,7 +53,9 @@ def decode(content: bytes, index: int) -> np.ndarray:
 
 def _running() -> subprocess.Popen[bytes]:
     global _child, _owner
-    if _child is None or _owner != os.getpid() or _child.poll() is not None:
+    if _child is not None and _owner == os.getpid() and _child.poll() is not None:
+        _stop()  # it ended by itself; its pipes are still open
+    if _child is None or _owner != os.getpid():
         _child = subprocess.Popen(
             [sys.executable, "-m", "covjax.data.isolated"],
             stdin=subprocess.PIPE,
@@ -81,7 +83,7 @@ def _stop() -> None:
             pass
 
 
-def _read(stream: BinaryIO, size: int, deadline: float) -> bytes:
+def _read(stream: IO[bytes], size: int, deadline: float) -> bytes:
     """Exactly `size` bytes before the deadline."""
     parts = []
     while size:

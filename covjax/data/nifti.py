@@ -23,7 +23,7 @@ AIR = -500.0  # HU, halfway between air and soft tissue: where the iteration of 
 # Hoffman and Reinhardt 2001 (IEEE TMI 20:490) starts
 HAS_AIR, IS_SOFT = -200.0, 200.0  # HU: a chest reaches below the one, and half of
 # it lies below the other; what does not is in other units
-LUNG_STRIDE = 4  # every 4th row and column is enough to compare lung areas
+LUNG_GRID = 128  # rows and columns that are enough to compare lung areas
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ class Volume:
         """Share of a slice that is air enclosed by the body."""
         from scipy import ndimage
 
-        air = self.values(index)[::LUNG_STRIDE, ::LUNG_STRIDE] < AIR
+        values = self.values(index)
+        stride = max(min(values.shape) // LUNG_GRID, 1)
+        air = values[::stride, ::stride] < AIR
         parts, _ = ndimage.label(air)
         edge = np.unique(
             np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])

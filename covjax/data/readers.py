@@ -133,7 +133,7 @@ def _gunzip_start(content: bytes, size: int) -> bytes:
 
 
 def _read_with_pillow(content: bytes, kind: str, name: str) -> Picture:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as image:
@@ -149,6 +149,8 @@ def _read_with_pillow(content: bytes, kind: str, name: str) -> Picture:
             array = _to_array(ImageOps.exif_transpose(image))
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: damaged {kind} file (no valid header)") from error
     # Pillow's decoders raise whatever damaged bytes lead them to: OSError,
     # SyntaxError, struct.error, KeyError, ... and its own bomb warning
     except Exception as error:
