@@ -115,7 +115,8 @@ def decode(example: Example, prepare: Preprocess) -> tuple[np.ndarray, dict[str,
         pixels = prepare(picture.array)
     except InputError as error:
         raise InputError(f"{example.file}: {error}") from error
-    return pixels, {**picture.header, "bytes": len(content)}
+    size = len(content) if example.stored else 0  # unknown: not the set's own file
+    return pixels, {**picture.header, "bytes": size}
 
 
 def decode_mask(example: Example, prepare: Preprocess) -> np.ndarray:

@@ -32,6 +32,8 @@ class Example:
       split: the set's own split: train, validation, test or ``""``.
       metadata: further columns such as sex, age and view, as text.
       mask: gives a PNG with the bits LUNG and LESION of `imageset`, where there is one.
+      stored: whether the encoded picture is a file of the set; one that is encoded
+        here, from an array or a volume, has a size that tells of the pixels alone.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Example:
     split: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     mask: Callable[[], bytes] | None = None
+    stored: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

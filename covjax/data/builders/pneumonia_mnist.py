@@ -40,6 +40,7 @@ def read(folder: Path) -> list[Example]:
                     open=functools.partial(encode_png, images[row]),
                     split=split,
                     source="Guangzhou Women and Children's Medical Center",
+                    stored=False,
                 )
             )
     return examples
