@@ -20,7 +20,8 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
 
     Returns:
       str ``[n]`` of ``"train"``, ``"validation"``, ``"test"`` (``""`` is left out),
-      and the dictionary of `splits.verdict` with ``method`` and ``sentence``.
+      and the dictionary of `splits.verdict` with ``method``, ``sentence`` and file
+      names for ``examples``.
 
     Raises:
       InputError: the split cannot be made, or patients overlap.
@@ -49,12 +50,11 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
     found = splits.verdict(groups, known, parts)
     found["method"] = method
     found["sentence"] = _sentence(found)
+    found["examples"] = [f"{images.files[i]} ({parts[i]})" for i in found["examples"]]
     if found["verdict"] == "violated" and data.split in ("auto", "grouped"):
-        first, second = found["examples"]
         raise InputError(
             f"data {images.name}: {found['shared_patients']} patients are in more than "
-            f"one split, such as {images.files[first]} ({parts[first]}) and "
-            f"{images.files[second]} ({parts[second]}); "
+            f"one split, such as {' and '.join(found['examples'])}; "
             "config.data.split=grouped splits by patient, official keeps this"
         )
     return parts, found

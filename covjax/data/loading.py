@@ -1,21 +1,16 @@
 """From a recipe's data section to three splits, ready to train on."""
 
-import dataclasses
-import functools
-import hashlib
-import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from covjax import config
-from covjax.data import cache, decode, folder, phantom, splits
+from covjax.data import splits
 from covjax.data.assign import assign
-from covjax.data.builders._base import Example
 from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
+from covjax.data.source import open_source
 from covjax.errors import InputError
 
 
@@ -82,21 +77,11 @@ def load(data: config.Data, *, progress: bool = False) -> Splits:
         class, a split.
     """
     prepare = Preprocess.from_config(data)
-    if data.name == "phantom":
-        images, card = _phantom(data, prepare), PHANTOM_CARD
-        parts, verdict, chosen = _choose(images, data)
-        images = images.subset(chosen)
-    else:
-        names, examples, card = _examples(data)
-        bar = functools.partial(_bar, shown=progress)
-        everything = decode.lazy_set(examples, names, prepare, card["name"])
-        parts, verdict, chosen = _choose(everything, data)
-        images = everything.subset(chosen)
-        if not _streams(images.subset(parts == "train"), data):
-            wanted = [examples[row] for row in chosen]
-            images = decode.decoded_set(
-                images, wanted, prepare, cache.root(data.cache_dir), bar
-            )
+    source = open_source(data, prepare, progress=progress)
+    parts, verdict, chosen = _choose(source.images, data)
+    train = source.images.subset(chosen[parts == "train"])
+    streamed = _streams(train, data)
+    images = source.images.subset(chosen) if streamed else source.decoded(chosen)
     if data.classes:
         images = images.select_classes(tuple(data.classes))
     rows = {name: np.flatnonzero(parts == name) for name in splits.NAMES}
@@ -109,8 +94,32 @@ def load(data: config.Data, *, progress: bool = False) -> Splits:
         test=images.subset(rows["test"]),
         preprocess=prepare,
         verdict=verdict,
-        card=card,
+        card=source.card,
     )
+
+
+def load_whole(
+    data: config.Data, prepare: Preprocess, *, progress: bool = False
+) -> ImageSet:
+    """A data set without a split, prepared as a trained model wants it.
+
+    Args:
+      data: names the set, its classes and the limit; size and preparation are those
+        of `prepare`.
+      prepare: saved with the model.
+      progress: shows a bar while files are read.
+
+    Raises:
+      InputError: as `load`.
+    """
+    source = open_source(data, prepare, progress=progress)
+    images, rows = source.images, np.arange(len(source.images))
+    if data.classes:
+        rows = images.rows_of(tuple(data.classes))
+    files, labels = images.files[rows], images.labels[rows]
+    rows = rows[splits.take(files, labels, data.limit, data.split_seed)]
+    chosen = images.subset(rows) if data.feed == "stream" else source.decoded(rows)
+    return chosen.select_classes(tuple(data.classes)) if data.classes else chosen
 
 
 def _choose(
@@ -136,67 +145,3 @@ def _streams(train: ImageSet, data: config.Data) -> bool:
     if data.feed == "auto":
         return train.images.nbytes > data.resident_gib * 2**30
     return data.feed == "stream"
-
-
-PHANTOM_CARD = {
-    "name": "phantom",
-    "licence": "Apache-2.0, part of covjax",
-    "citation": "covjax, covjax/data/phantom.py",
-    "home": "drawn by covjax.data.phantom",
-}
-
-
-def _phantom(data: config.Data, prepare: Preprocess) -> ImageSet:
-    """The embedded set, drawn at the recipe's size and prepared; cached."""
-    known = list(inspect.signature(phantom.phantom).parameters)[1:]
-    for option in data.kwargs:
-        if option not in known:
-            raise InputError(
-                f"config.data.kwargs: {option!r} is not an option of phantom; known: "
-                f"{', '.join(known)}"
-            )
-
-    def build(allocate: cache.Allocate) -> ImageSet:
-        drawn = phantom.phantom(data.size, **data.kwargs)
-        assert drawn.masks is not None
-        images = allocate("images", (len(drawn), *[prepare.size] * 2, prepare.channels))
-        masks = allocate("masks", images.shape[:3])
-        for row in range(len(drawn)):
-            images[row] = prepare(drawn.images[row])
-            masks[row] = prepare.mask(drawn.masks[row])
-        return dataclasses.replace(drawn, images=images, masks=masks)
-
-    asked = repr((data.size, sorted(data.kwargs.items()), prepare.digest()))
-    key = hashlib.sha256((asked + decode.code_digest()).encode()).hexdigest()
-    return cache.cached(key, build, cache.root(data.cache_dir))
-
-
-def _examples(
-    data: config.Data,
-) -> tuple[tuple[str, ...], list[Example], dict[str, str]]:
-    """Class names, examples and card of a folder or of a set of the catalog."""
-    if data.name == "folder":
-        if data.kwargs:
-            raise InputError(f"config.data.kwargs={data.kwargs!r}: folder takes none")
-        if data.manifest:
-            names, examples = folder.read_manifest(data.manifest, data.dir)
-        else:
-            names, examples = folder.read_folder(data.dir)
-        unstated = "not stated: your own pictures"
-        card = {"licence": unstated, "citation": unstated, "home": ""}
-        return names, examples, {"name": "folder", **card}
-    from covjax.data import catalog
-
-    entry = catalog.find(data.name)
-    place = data.dir or catalog.default_dir(data.name)
-    card = {
-        name: getattr(entry, name) for name in ("name", "licence", "citation", "home")
-    }
-    return entry.classes, entry.examples(place, **data.kwargs), card
-
-
-def _bar(items: Iterable[Any], total: int, what: str, *, shown: bool) -> Iterable[Any]:
-    """A progress bar on standard error, silent unless asked for."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, desc=what, unit="picture", disable=not shown)

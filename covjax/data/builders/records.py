@@ -35,9 +35,9 @@ from tensorflow_datasets.core import (
 
 from covjax.data.builders._base import DataSet, Example
 from covjax.data.catalog import find
+from covjax.data.prepared import SPLIT, write_examples
 from covjax.data.readers import encode_png, read_image, sniff
 
-SPLIT = "pictures"
 SHARD = 512  # pictures in a file: what an interruption can cost
 VERSION = "1.0.0"
 
@@ -104,6 +104,7 @@ class ChestBuilder(  # type: ignore[call-arg]
         )
         self.info.set_splits(splits.SplitDict([split]))
         (Path(self.data_dir) / "examples.sha256").write_text(key + "\n")
+        write_examples(Path(self.data_dir), examples)
 
     def _post_download_and_prepare_hook(self) -> None:
         for left in (Path(self.data_dir_root) / self.name).glob("unfinished-*"):
