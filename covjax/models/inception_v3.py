@@ -89,7 +89,7 @@ class InceptionV3(nn.Module):
     stem: Steps = STEM_V3
     pool_features: tuple[int, ...] = (32, 64, 64)  # of the 35x35 modules
     features_7x7: tuple[int, ...] = (128, 160, 160, 192)  # of the 17x17 modules
-    aux_head: bool = True
+    aux_heads: bool = True
     dropout: float = 0.5  # torchvision; TensorFlow keeps 0.8
     # mean pools at the border: torchvision and timm count the padding, TensorFlow and
     # Keras, for whose weights this is False, do not
@@ -119,7 +119,7 @@ class InceptionV3(nn.Module):
         x = chain(self.stem, name="stem")(x)
         x = chain(at_35, name="stage1")(x)
         x = chain(at_17, name="stage2")(x)
-        if self.aux_head and (train or self.is_initializing()):
+        if self.aux_heads and (train or self.is_initializing()):
             logits = AuxiliaryHead(self.num_classes, unit, name="aux")(x)
             self.sow("intermediates", "aux_logits", logits)
         x = chain(at_8, name="stage3")(x)
