@@ -9,7 +9,8 @@ from covjax.evaluation.counts import one_vs_rest, ratio
 
 BINS = 15  # of the calibration error (Guo et al. 2017, section 3)
 TEMPERATURES = (0.05, 20.0)  # fits stay within; beyond, validation was separable
-TINY = float(np.finfo(np.float32).tiny)  # float32 softmax may round to 0
+TINY = 2.0**-126  # the smallest normal float32: softmax and sigmoid may round to 0
+ALMOST = 1 - 2.0**-25  # a float32 sigmoid of 1 was rounded up from about this
 
 
 def brier_terms(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -144,7 +145,7 @@ def fit_temperature(
 
 
 def _logits(probabilities: np.ndarray, independent: bool) -> np.ndarray:
-    p = np.clip(probabilities.astype(float), TINY, 1 - (TINY if independent else 0))
+    p = np.clip(probabilities.astype(float), TINY, ALMOST if independent else 1)
     return np.log(p) - np.log1p(-p) if independent else np.log(p)
 
 

@@ -61,7 +61,8 @@ def wilson(share: float, n: float, level: float) -> tuple[float, float]:
     z = float(ndtri(0.5 + level / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    low = 0.0 if share == 0 else float(centre - half)  # exactly, not to rounding
+    return low, 1.0 if share == 1 else float(centre + half)
 
 
 def proportion(

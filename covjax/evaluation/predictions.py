@@ -3,11 +3,14 @@
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
+
+if TYPE_CHECKING:
+    from covjax.data.imageset import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +32,7 @@ class Predictions:
     files: np.ndarray
 
     @classmethod
-    def of(cls, images: ImageSet, probabilities: np.ndarray) -> "Predictions":
+    def of(cls, images: "ImageSet", probabilities: np.ndarray) -> "Predictions":
         """The set's columns beside the scores of its pictures."""
         return cls(
             labels=np.asarray(images.labels),
