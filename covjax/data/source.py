@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,16 +109,18 @@ def _examples(
     A set that `prepare` has written is taken from its records, unless the recipe gives
     options, which only the original files can answer.
     """
+    place = os.path.expanduser(data.dir)
     if data.name == "folder":
         if data.kwargs:
             raise InputError(f"config.data.kwargs={data.kwargs!r}: folder takes none")
         if data.manifest:
-            return *folder.read_manifest(data.manifest, data.dir), FOLDER_CARD
-        return *folder.read_folder(data.dir), FOLDER_CARD
+            manifest = os.path.expanduser(data.manifest)
+            return *folder.read_manifest(manifest, place), FOLDER_CARD
+        return *folder.read_folder(place), FOLDER_CARD
     entry = catalog.find(data.name)
-    place = Path(data.dir or catalog.default_dir(data.name))
+    place = place or str(catalog.default_dir(data.name))
     card = {name: getattr(entry, name) for name in PHANTOM_CARD}
-    records = prepared.find_prepared(data.name, place)
+    records = prepared.find_prepared(data.name, Path(place))
     if records and not data.kwargs:
         return entry.classes, prepared.read_prepared(records), card
     return entry.classes, entry.examples(place, **data.kwargs), card

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from covjax import config
-from covjax.data import Splits, load
+from covjax.data import Splits, load, load_whole
 from covjax.data.imageset import LazyImages
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
@@ -235,6 +235,32 @@ class TestFolder:
         splits = load(asked(folder, group_key=r"p(\d\d)_"))
         assert splits.verdict["verdict"] == "verified"
         assert splits.verdict["patients"] == 30
+
+
+class TestWhole:
+    def test_everything_is_prepared_as_the_model_wants(self, folder):
+        prepare = Preprocess(size=11, channels=3, gamma=0.5)
+        whole = load_whole(asked(folder), prepare)
+        rows = rows_of(folder)
+        assert list(whole.files) == [row["path"] for row in rows]
+        for image, file in zip(whole.images, whole.files, strict=True):
+            pixels = np.asarray(Image.open(folder / str(file)))
+            np.testing.assert_array_equal(image, prepare(pixels))
+
+    def test_classes_and_limit(self, folder):
+        prepare = Preprocess(size=8)
+        data = asked(folder, classes=("normal", "covid19"), limit=12)
+        whole = load_whole(data, prepare)
+        assert whole.counts() == {"normal": 8, "covid19": 4}
+        drawn = load_whole(config.Data(kwargs=SMALL), Preprocess(size=20))
+        np.testing.assert_array_equal(drawn.images, phantom(20, **SMALL).images)
+
+    def test_streamed(self, folder):
+        prepare = Preprocess(size=8)
+        lazy = load_whole(asked(folder, feed="stream"), prepare)
+        assert isinstance(lazy.images, LazyImages)
+        whole = load_whole(asked(folder), prepare)
+        np.testing.assert_array_equal(np.asarray(lazy.images), whole.images)
 
 
 class TestOfficialSplit:

@@ -64,6 +64,41 @@ def test_streamed_records_are_the_resident_originals_batch_by_batch(original, re
         np.testing.assert_array_equal(batch["label"], resident.labels[chosen])
 
 
+def test_masks_metadata_and_several_labels_travel(tmp_path, monkeypatch):
+    from covjax.data import catalog
+    from covjax.data.builders import records
+    from covjax.data.builders._base import DataSet, Example
+    from covjax.data.readers import encode_png
+
+    pixels = np.random.default_rng(1).integers(0, 4, (6, 9, 9), np.uint8)
+
+    def read(folder):
+        return [
+            Example(
+                file=f"{i}.png",
+                label=(int(i < 3), int(i % 2)),
+                open=lambda i=i: encode_png(pixels[i] * 60),
+                patient=f"P{i}",
+                split=("train", "train", "validation", "validation", "test", "test")[i],
+                metadata={"view": "PA"} if i else {},
+                mask=(lambda i=i: encode_png(pixels[i])) if i % 2 else None,
+            )
+            for i in range(6)
+        ]
+
+    words = dict.fromkeys(DataSet.__dataclass_fields__, "-")
+    words |= {"name": "made", "classes": ("a", "b"), "needs": (), "read": read}
+    words |= {"downloads": (), "multi_label": True}
+    monkeypatch.setitem(catalog.CATALOG, "made", DataSet(**words))
+    records.builder("made", tmp_path, source=tmp_path).download_and_prepare()
+    test = load(config.Data(name="made", dir=str(tmp_path), size=9)).test
+    np.testing.assert_array_equal(test.images[..., 0], pixels[4:] * 60)
+    np.testing.assert_array_equal(test.masks, [pixels[4] * 0, pixels[5]])
+    np.testing.assert_array_equal(test.labels, [[0, 0], [0, 1]])
+    assert list(test.metadata["view"]) == ["PA", "PA"]
+    assert list(test.patients) == ["P4", "P5"]
+
+
 @pytest.mark.parametrize("text", ["", "[{}]", "[]", '{"a": 1}'])
 def test_a_damaged_set_is_one_line(records, text):
     path = find_prepared("darkcovidnet", records) / EXAMPLES
