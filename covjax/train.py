@@ -146,6 +146,7 @@ def finish(
     Temperature and threshold are chosen on validation and saved with the classifier
     before the test split is opened.
     """
+    from covjax.evaluation import controls
     from covjax.evaluation.predictions import Predictions
     from covjax.evaluation.report import freeze, write_report
     from covjax.inference import Classifier
@@ -189,6 +190,7 @@ def finish(
         test=test,
         temperature=temperature,
         point=point,
+        controls=controls.run(splits, level=run.evaluation.level),
         class_names=names,
         history=result.history,
         card=splits.card,
@@ -199,7 +201,7 @@ def finish(
 
 def show(metrics: dict[str, Any], workdir: Path) -> None:
     """Prints the short table."""
-    from covjax.evaluation.report import summary_lines
+    from covjax.evaluation.table import summary_lines
 
     print("\n".join(summary_lines(metrics)))
     print(f"\nreport: {workdir}")

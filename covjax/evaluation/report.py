@@ -1,4 +1,4 @@
-"""The report of a finished run: ``metrics.json``, its plots, and a table to read."""
+"""The report of a finished run: ``metrics.json`` and its plots."""
 
 import json
 import os
@@ -10,27 +10,16 @@ from typing import Any
 import numpy as np
 
 from covjax import config
-from covjax.evaluation import calibration, plots
+from covjax.evaluation import bootstrap, calibration, compare, intervals, plots
 from covjax.evaluation.calibration import Temperature
+from covjax.evaluation.controls import Control
 from covjax.evaluation.counts import one_vs_rest
 from covjax.evaluation.measured import by_source, gaps, measured, proper_scores
 from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.table import headline
 
 FAILURES = 24  # wrong pictures that are listed and drawn, most confident first
-
-OVERALL = {  # printed name of each measure of a whole split
-    "auc": "AUC (macro)",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "mcc": "MCC",
-    "kappa": "kappa",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "ece": "calibration error",
-    "log_loss": "log loss",
-}
-PER_CLASS = ("sensitivity", "specificity", "precision", "npv", "f1", "auc")
 
 
 def freeze(
@@ -67,6 +56,7 @@ def write_report(
     test: Predictions,
     temperature: Temperature,
     point: OperatingPoint | None,
+    controls: Sequence[Control],
     class_names: Sequence[str],
     history: Sequence[dict[str, Any]],
     card: dict[str, Any],
@@ -82,6 +72,7 @@ def write_report(
       test: the same of the test split.
       temperature: with which both were calibrated, out of `freeze`.
       point: the threshold, out of `freeze`.
+      controls: of the same test pictures, from `covjax.evaluation.controls.run`.
       class_names: in the order of the columns of the probabilities.
       history: one row an epoch: ``epoch`` and numbers (see `plots.curves`).
       card: name, licence, citation and home of the data set.
@@ -116,6 +107,9 @@ def write_report(
         },
         "operating_point": None,
         "failures": failures(test, names),
+        "controls": [
+            beside(control, test, run.evaluation.level) for control in controls
+        ],
     }
     metrics["gaps"] = gaps(metrics["validation"], metrics["test"])
     if point is not None:
@@ -123,9 +117,37 @@ def write_report(
             name: apply(point, split, names, run.evaluation.level)
             for name, split in (("validation", validation), ("test", test))
         }
+    metrics["headline"] = headline(metrics)
     draw(workdir, test, names, history, metrics, images)
     write_json(workdir / "metrics.json", metrics)
     return metrics
+
+
+def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
+    """A control's AUC, and the network's lead over it on the same pictures.
+
+    ``matches`` says that the control comes within the network's interval, or that
+    the network's lead may be none.
+    """
+    row = {
+        "name": control.name,
+        "sees_lungs": control.sees_lungs,
+        "sentence": control.sentence,
+        "auc": control.auc.to_dict(),
+        "lead": None,
+        "matches": False,
+    }
+    if control.probabilities is None or control.auc.estimate is None:
+        return row
+    truth = one_vs_rest(test.labels, test.probabilities.shape[1])
+    cluster = bootstrap.clusters(test.patients)
+    network = intervals.area(truth, test.probabilities, cluster, level)
+    other = replace(test, probabilities=control.probabilities)
+    lead = compare.delong(test, other, cluster, level)
+    assert network.low is not None  # both are defined for the same pictures
+    within = control.auc.estimate >= network.low
+    no_lead = lead["estimate"] <= 0 if lead["low"] is None else lead["low"] <= 0
+    return row | {"lead": lead, "matches": bool(within or no_lead)}
 
 
 def uncalibrated(predictions: Predictions, temperature: Temperature) -> Predictions:
@@ -201,71 +223,3 @@ def write_json(path: Path, values: Any) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)
-
-
-def summary_lines(metrics: dict[str, Any]) -> list[str]:
-    """The test split's measures as a short table for the terminal."""
-    test, level = metrics["test"], metrics["level"]
-    patients = test["patients"]
-    people = "patients unknown" if patients is None else f"{patients} patients"
-    make_up = ", ".join(f"{name} {p:.0%}" for name, p in test["prevalence"].items())
-    lines = [
-        f"{metrics['model']} on {metrics['data']}, test split: {test['n']} pictures, "
-        f"{people} ({make_up})",
-        "",
-        f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval'}",
-    ]
-    for key, name in OVERALL.items():
-        if key in test["overall"]:
-            lines.append(f"{name:<20}{_cells(test['overall'][key])}")
-    width = max(12, *(len(name) + 2 for name in metrics["classes"]))
-    lines += ["", "class".ljust(width) + "".join(f"{m:>12}" for m in PER_CLASS)]
-    for name, row in test["per_class"].items():
-        cells = "".join(f"{_number(row[m]):>12}" for m in PER_CLASS)
-        lines.append(name.ljust(width) + cells)
-    macro = test["macro"] | {"auc": test["overall"]["auc"]}
-    cells = "".join(f"{_number(macro[m]):>12}" for m in PER_CLASS)
-    lines.append("macro".ljust(width) + cells)
-    return [*lines, "", *_point_lines(metrics), *_notes(metrics)]
-
-
-def _point_lines(metrics: dict[str, Any]) -> list[str]:
-    """The operating point on the test split."""
-    point = metrics["operating_point"]
-    if point is None:
-        return ["no operating point: validation lacks the class or any other"]
-    shown = ("sensitivity", "specificity", "precision", "npv", "accuracy")
-    head = (
-        f"{point['positive']} at probability >= {point['threshold']:.3f} "
-        f"({point['rule']} on validation)"
-    )
-    return [head, *(f"{m:<20}{_cells(point['test'][m])}" for m in shown)]
-
-
-def _notes(metrics: dict[str, Any]) -> list[str]:
-    """What a reader must know of these numbers."""
-    notes = []
-    for name, row in metrics["test"]["per_class"].items():
-        undefined = {m: row[m]["reason"] for m in PER_CLASS if "reason" in row[m]}
-        notes += [f"note: {name}, {m}: {why}" for m, why in undefined.items()]
-    flagged = [key for key, gap in metrics["gaps"].items() if gap["flagged"]]
-    if flagged:
-        gaps = ", ".join(
-            f"{OVERALL[key]} {metrics['gaps'][key]['estimate']:+.3f}" for key in flagged
-        )
-        notes.append(f"note: validation does not stand for test (difference: {gaps})")
-    return ["", *notes] if notes else []
-
-
-def _number(measure: dict[str, Any]) -> str:
-    return "-" if measure["estimate"] is None else f"{measure['estimate']:.3f}"
-
-
-def _cells(measure: dict[str, Any]) -> str:
-    """Estimate and interval in fixed columns."""
-    if measure["estimate"] is None:
-        return f"{'-':>9}   {measure['reason']}"
-    if measure["low"] is None:
-        return f"{measure['estimate']:>9.3f}   {measure['method']}"
-    interval = f"{measure['low']:.3f} to {measure['high']:.3f}"
-    return f"{measure['estimate']:>9.3f}   {interval}"

@@ -1,0 +1,131 @@
+"""What a run measured, in lines for the terminal."""
+
+from typing import Any
+
+OVERALL = {  # printed name of each measure of a whole split
+    "auc": "AUC (macro)",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "MCC",
+    "kappa": "kappa",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "log_loss": "log loss",
+}
+PER_CLASS = ("sensitivity", "specificity", "precision", "npv", "f1", "auc")
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """The result in a sentence or two; a control that matches it comes first.
+
+    A score that a classifier without lungs reaches as well is not evidence of
+    disease, and is not told alone.
+    """
+    test = metrics["test"]
+    auc = test["overall"]["auc"]
+    if auc["estimate"] is None:
+        return f"{metrics['model']} on {metrics['data']}: no AUC, {auc['reason']}."
+    result = (
+        f"{metrics['model']} on {metrics['data']}: AUC {auc['estimate']:.3f} "
+        f"[{auc['low']:.3f}, {auc['high']:.3f}] on {test['n']} test pictures."
+    )
+    matching = [row for row in metrics["controls"] if row["matches"]]
+    blind = [row for row in matching if not row["sees_lungs"]]
+    if blind:
+        worst = max(blind, key=lambda row: row["auc"]["estimate"])
+        return f"Not evidence of disease: {_lower(worst['sentence'])} {result}"
+    if matching:
+        best = max(matching, key=lambda row: row["auc"]["estimate"])
+        return f"No better than a simple method: {_lower(best['sentence'])} {result}"
+    return result
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+def summary_lines(metrics: dict[str, Any]) -> list[str]:
+    """The test split's measures as a short table for the terminal."""
+    test, level = metrics["test"], metrics["level"]
+    patients = test["patients"]
+    people = "patients unknown" if patients is None else f"{patients} patients"
+    make_up = ", ".join(f"{name} {p:.0%}" for name, p in test["prevalence"].items())
+    lines = [
+        metrics["headline"],
+        "",
+        f"test split: {test['n']} pictures, {people} ({make_up})",
+        "",
+        f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval'}",
+    ]
+    for key, name in OVERALL.items():
+        if key in test["overall"]:
+            lines.append(f"{name:<20}{_cells(test['overall'][key])}")
+    width = max(12, *(len(name) + 2 for name in metrics["classes"]))
+    lines += ["", "class".ljust(width) + "".join(f"{m:>12}" for m in PER_CLASS)]
+    for name, row in test["per_class"].items():
+        cells = "".join(f"{_number(row[m]):>12}" for m in PER_CLASS)
+        lines.append(name.ljust(width) + cells)
+    macro = test["macro"] | {"auc": test["overall"]["auc"]}
+    cells = "".join(f"{_number(macro[m]):>12}" for m in PER_CLASS)
+    lines.append("macro".ljust(width) + cells)
+    lines += ["", *_point_lines(metrics)]
+    return [*lines, "", *_control_lines(metrics), *_notes(metrics)]
+
+
+def _point_lines(metrics: dict[str, Any]) -> list[str]:
+    """The operating point on the test split."""
+    point = metrics["operating_point"]
+    if point is None:
+        return ["no operating point: validation lacks the class or any other"]
+    shown = ("sensitivity", "specificity", "precision", "npv", "accuracy")
+    head = (
+        f"{point['positive']} at probability >= {point['threshold']:.3f} "
+        f"({point['rule']} on validation)"
+    )
+    return [head, *(f"{m:<20}{_cells(point['test'][m])}" for m in shown)]
+
+
+def _control_lines(metrics: dict[str, Any]) -> list[str]:
+    """The controls' AUC beside the network's lead over them."""
+    lines = ["control (AUC)       estimate   interval           network's lead"]
+    for row in metrics["controls"]:
+        lead = row["lead"]
+        cells = f"{row['name']:<20}{_cells(row['auc'])}"
+        if lead is not None:
+            mark = "  <- matches the network" if row["matches"] else ""
+            cells = f"{cells:<50}{lead['estimate']:+.3f}"
+            if lead["low"] is not None:
+                cells += f"   {lead['low']:+.3f} to {lead['high']:+.3f}"
+            cells += mark
+        lines.append(cells)
+    return lines
+
+
+def _notes(metrics: dict[str, Any]) -> list[str]:
+    """What a reader must know of these numbers."""
+    notes = []
+    for name, row in metrics["test"]["per_class"].items():
+        undefined = {m: row[m]["reason"] for m in PER_CLASS if "reason" in row[m]}
+        notes += [f"note: {name}, {m}: {why}" for m, why in undefined.items()]
+    flagged = [key for key, gap in metrics["gaps"].items() if gap["flagged"]]
+    if flagged:
+        gaps = ", ".join(
+            f"{OVERALL[key]} {metrics['gaps'][key]['estimate']:+.3f}" for key in flagged
+        )
+        notes.append(f"note: validation does not stand for test (difference: {gaps})")
+    return ["", *notes] if notes else []
+
+
+def _number(measure: dict[str, Any]) -> str:
+    return "-" if measure["estimate"] is None else f"{measure['estimate']:.3f}"
+
+
+def _cells(measure: dict[str, Any]) -> str:
+    """Estimate and interval in fixed columns."""
+    if measure["estimate"] is None:
+        return f"{'-':>9}   {measure['reason']}"
+    if measure["low"] is None:
+        return f"{measure['estimate']:>9.3f}   {measure['method']}"
+    interval = f"{measure['low']:.3f} to {measure['high']:.3f}"
+    return f"{measure['estimate']:>9.3f}   {interval}"
