@@ -46,7 +46,7 @@ def score_batch(
 ) -> Scores:
     """Scores of one batch of uint8 pictures."""
     pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
-    outputs = model.apply(variables, pixels, train=False)
+    outputs: Any = model.apply(variables, pixels, train=False)
     return Scores(outputs, to_probabilities(outputs, loss, temperature))
 
 
@@ -170,7 +170,8 @@ class Classifier:
         card["preprocess"] = self.preprocess.to_dict()
         buffer = io.BytesIO()
         flat = flatten_dict(self.variables, sep="/")
-        np.savez(buffer, **{name: np.asarray(leaf) for name, leaf in flat.items()})
+        arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in flat.items()}
+        np.savez(buffer, **arrays)
         write(directory / WEIGHTS, buffer.getvalue())
         write(directory / CARD, json.dumps(card, indent=2).encode() + b"\n")
 
@@ -192,8 +193,7 @@ class Classifier:
                 flat = dict(arrays)  # the archive's checksums are verified here
             card["preprocess"] = Preprocess.from_dict(card["preprocess"])
             card["class_names"] = tuple(card["class_names"])
-            variables = {"params": {}, "batch_stats": {}}
-            variables |= unflatten_dict(flat, sep="/")
+            variables = {"batch_stats": {}} | unflatten_dict(flat, sep="/")
             return cls(variables=variables, **card)
         except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{directory}: damaged classifier: {error}") from error

@@ -5,9 +5,12 @@ of every leaf lies beside the arrays, and a damaged checkpoint gives way to the 
 before it, with a message.
 """
 
+import errno
+import functools
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 from covjax.errors import InputError
 from covjax.training.state import TrainState
 
+FULL = ("No space left on device", "RESOURCE_EXHAUSTED")
 Arrays = dict[str, np.ndarray]  # path: leaf
 
 
@@ -43,6 +47,7 @@ class Checkpoints:
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 cleanup_tmp_directories=True,  # of a process that was killed
+                best_fn=lambda m: m["improvement"],  # without it none is written
                 preservation_policy=policy.AnyPreservationPolicy(
                     [
                         policy.LatestN(2),
@@ -81,7 +86,12 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when everything saved is on disk; raises what went wrong."""
-        self.manager.wait_until_finished()
+        try:
+            self.manager.wait_until_finished()
+        except Exception as error:  # tensorstore has no type of its own for it
+            if any(word in str(error) for word in FULL):
+                raise OSError(errno.ENOSPC, FULL[0], str(self.directory)) from error
+            raise
 
     def close(self) -> None:
         """Waits, and ends orbax's threads."""
@@ -130,6 +140,7 @@ class Checkpoints:
             raise Damaged("its record has another digest than was written")
         state = template(sealed["record"])
         wanted = to_arrays(state)
+        ignore_late_reads()
         try:
             tree = self.manager.restore(
                 step,
@@ -167,12 +178,12 @@ def from_arrays(state: TrainState, arrays: Arrays) -> TrainState:
 
 def digests(arrays: Arrays) -> dict[str, str]:
     """SHA-256 of each leaf's dtype, shape and bytes."""
-    return {
-        name: sha256(
-            f"{leaf.dtype}{leaf.shape}".encode(), np.ascontiguousarray(leaf).data
-        )
-        for name, leaf in ((n, np.asarray(a)) for n, a in arrays.items())
-    }
+    found = {}
+    for name, array in arrays.items():
+        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        kind = f"{array.dtype}{array.shape}".encode()
+        found[name] = sha256(kind, raw.data)
+    return found
 
 
 def sha256(*parts: Any) -> str:
@@ -186,6 +197,22 @@ def sha256(*parts: Any) -> str:
 def canonical(values: dict[str, Any]) -> bytes:
     """JSON with sorted keys."""
     return json.dumps(values, sort_keys=True).encode()
+
+
+@functools.cache  # once a process
+def ignore_late_reads() -> None:
+    """Keeps tensorstore from printing a traceback for each read it gave up.
+
+    orbax closes the event loop at the first failed array; the others, which end later,
+    find it closed and say so on standard error.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def first_line(error: Exception) -> str:

@@ -89,7 +89,7 @@ def plateau_factor(settings: config.Optimizer, history: list[Row]) -> float:
     if settings.schedule != "plateau":
         return factor
     for row in history:
-        loss = row.get("validation_loss", row["loss"])
+        loss: float = row["validation_loss" if "validation_loss" in row else "loss"]
         waited = 0 if loss < best else waited + 1
         best = min(loss, best)
         if waited >= max(settings.patience_epochs, 1):

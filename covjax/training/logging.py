@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, ``log.jsonl``, TensorBoard, ``environment.json``."""
+"""What a run tells: progress bar, ``log.jsonl``, TensorBoard, ``environment.json``."""
 
 import importlib.metadata
 import json

@@ -13,7 +13,9 @@ import flax.linen as nn
 
 from covjax import config
 from covjax.data.imageset import ImageSet
+from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
+from covjax.inference import Classifier
 from covjax.training.checkpoint import Checkpoints, Damaged
 from covjax.training.history import (
     Record,
@@ -37,6 +39,7 @@ class Splits(Protocol):
 
     train: ImageSet
     validation: ImageSet
+    preprocess: Preprocess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,20 @@ def fit(
         best_epoch=number,
         history=record.history,
         resumed_epochs=resumed,
+    )
+
+
+def classifier(run: config.Run, splits: Splits, trained: Fit) -> Classifier:
+    """The best epoch's network, ready for pictures; not calibrated yet."""
+    return Classifier(
+        model_name=run.model.name,
+        model_kwargs=dict(run.model.kwargs),
+        dtype=run.model.dtype,
+        variables=trained.best,
+        class_names=splits.train.class_names,
+        preprocess=splits.preprocess,
+        loss=run.train.loss,
+        batch_size=run.evaluation.batch_size or run.train.batch_size,
     )
 
 
@@ -264,7 +281,8 @@ class Interrupt:
     """
 
     def __init__(self, say: Callable[[str], None]):
-        self.number, self.say, self.before = 0, say, {}
+        self.number, self.say = 0, say
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():

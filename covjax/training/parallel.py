@@ -93,6 +93,11 @@ class MeshRunner:
         """The state as one replica, on the devices."""
         return state
 
+    def scoring(self, batch_size: int) -> Any:
+        """Where batches to score are placed: shared out if they can be."""
+        divides = batch_size % self.mesh.size == 0
+        return self.sharded if divides else self.everywhere
+
     def epoch(
         self, state: TrainState, data: Batch, rows: np.ndarray
     ) -> Iterator[tuple[TrainState, Sums]]:
@@ -151,6 +156,10 @@ class PmapRunner:
         """The state of the first device; all are equal."""
         return flax.jax_utils.unreplicate(state)
 
+    def scoring(self, _batch_size: int) -> Any:
+        """As `MeshRunner.scoring`: on the first device."""
+        return self.devices[0]
+
     def split(self, array: np.ndarray, axis: int = 0) -> np.ndarray:
         """Cuts the batch axis into one part a device, in front."""
         return np.stack(np.split(array, len(self.devices), axis))
@@ -198,5 +207,5 @@ def enable_compilation_cache(directory: str | Path | None = None) -> None:
         directory = Path(home).expanduser() / "xla"
         directory = os.environ.get("JAX_COMPILATION_CACHE_DIR") or directory
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

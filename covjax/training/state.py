@@ -171,6 +171,7 @@ def repartition(
     everything = merge(state.params, state.frozen)
     params, frozen = split(everything, trainable)
     ema = split(merge(state.ema, everything), trainable)[0] if state.ema else {}
+    ema = jax.tree.map(jnp.copy, ema)  # a donated state must not hold a buffer twice
     return state.replace(
         params=params,
         frozen=frozen,

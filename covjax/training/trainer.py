@@ -72,7 +72,7 @@ class Trainer:
             self.check_size(size)
 
     def check_size(self, size: int) -> None:
-        """Raises `InputError` for a size that the network, built for another, refuses."""
+        """Raises `InputError` for a size that the network cannot take."""
         full, channels = self.image_shape[0], self.image_shape[-1]
         if not 0 < size <= full:
             raise InputError(
@@ -241,7 +241,9 @@ class Trainer:
         labels = self.validation_set.labels
         if not len(labels):
             return {}
-        run = self.run
+        run, batch_size = self.run, self.run.evaluation.batch_size
+        batch_size = batch_size or run.train.batch_size
+        runner = next(iter(self.runners.values()))
         scores = score(
             self.model,
             state.variables(),
@@ -249,7 +251,8 @@ class Trainer:
             loss=run.train.loss,
             mean=run.data.mean,
             std=run.data.std,
-            batch_size=run.evaluation.batch_size or run.train.batch_size,
+            batch_size=batch_size,
+            sharding=runner.scoring(batch_size),
         )
 
         def measure(name: str) -> float | None:
