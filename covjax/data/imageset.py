@@ -30,7 +30,7 @@ class LazyImages:
         called from several threads at once.
       rows: int ``[n]``, the source's row of each picture.
       picture_shape: ``(height, width, channels)``.
-      key: digest of the source's content, in place of the pixels' own.
+      key: digest of what the pictures are made from, in place of their own.
     """
 
     read: Callable[[int], np.ndarray]
@@ -150,7 +150,7 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 over pictures, labels, names and ids; equal sets, equal digest.
 
-        A streamed set stands for its pictures by the digest of its source.
+        Streamed pictures are not decoded for it: their `LazyImages.key` stands in.
         """
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
         for column in (self.patients, self.sources, self.splits, self.files):
