@@ -59,13 +59,16 @@ def main(arguments: Sequence[str]) -> int:
     splits = data.load(run.data, progress=True)
     positive_class(run.evaluation, splits.train.class_names)  # wrong: say so now
     print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
+    seeds = range(run.train.seed, run.train.seed + run.train.seeds)
+    several = len(seeds) > 1
+    places = {s: workdir / f"seed-{s}" if several else workdir for s in seeds}
     try:
-        for seed in range(run.train.seed, run.train.seed + run.train.seeds):
-            place = workdir / f"seed-{seed}" if run.train.seeds > 1 else workdir
-            metrics = train_once(run, seed, splits, place)
-            show(metrics, place)
+        for seed, place in places.items():
+            show(train_once(run, seed, splits, place), place)
     except Interrupted as stop:
         return cli.fail(str(stop), status=128 + stop.signal)
+    if several:
+        show(join_seeds(run, splits, places, workdir), workdir)
     return 0
 
 
@@ -196,6 +199,38 @@ def finish(
         card=splits.card,
         verdict=splits.verdict,
         images=splits.test.images,
+    )
+
+
+def join_seeds(
+    run: config.Run, splits: "Splits", places: dict[int, Path], workdir: Path
+) -> dict[str, Any]:
+    """Reports all seeds together: each, their mean and spread, their ensemble."""
+    from covjax.evaluation import controls, seeds
+    from covjax.evaluation.calibration import Temperature
+    from covjax.evaluation.operating_point import choose
+    from covjax.evaluation.report import write_report
+
+    record_data(splits, workdir)
+    names = splits.train.class_names
+    table = seeds.table(places)
+    both = {part: seeds.ensemble(places, part) for part in ("validation", "test")}
+    for part, predictions in both.items():
+        predictions.save(workdir / f"predictions_{part}.npz")
+    return write_report(
+        workdir,
+        run=run,
+        validation=both["validation"],
+        test=both["test"],
+        temperature=Temperature(1.0, independent=run.train.loss == "binary"),
+        point=choose(both["validation"], names, run.evaluation),
+        controls=controls.run(splits, level=run.evaluation.level),
+        class_names=names,
+        history=[],
+        card=splits.card,
+        verdict=splits.verdict,
+        images=splits.test.images,
+        seeds=table,
     )
 
 

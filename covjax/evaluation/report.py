@@ -62,6 +62,7 @@ def write_report(
     card: dict[str, Any],
     verdict: dict[str, Any],
     images: np.ndarray | None,
+    seeds: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures both splits, writes ``metrics.json`` and the plots.
 
@@ -79,6 +80,8 @@ def write_report(
       verdict: of the split: whether patients are apart.
       images: pictures of the test split, uint8 ``[n, height, width, channels]``, or
         None to draw none.
+      seeds: out of `covjax.evaluation.seeds.table`, where the predictions are the
+        mean of several seeds.
 
     Returns:
       What stands in ``metrics.json``.
@@ -93,6 +96,7 @@ def write_report(
         "data": run.data.name,
         "size": run.data.size,
         "seed": run.train.seed,
+        "seeds": seeds,
         **how,
         "card": card,
         "verdict": verdict,

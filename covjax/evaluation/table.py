@@ -27,8 +27,9 @@ def headline(metrics: dict[str, Any]) -> str:
     if auc["estimate"] is None:
         return f"{metrics['model']} on {metrics['data']}: no AUC, {auc['reason']}."
     result = (
-        f"{metrics['model']} on {metrics['data']}: AUC {auc['estimate']:.3f} "
-        f"[{auc['low']:.3f}, {auc['high']:.3f}] on {test['n']} test pictures."
+        f"{metrics['model']} on {metrics['data']}: {_seeds(metrics)}AUC "
+        f"{auc['estimate']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] on {test['n']} "
+        "test pictures."
     )
     matching = [row for row in metrics["controls"] if row["matches"]]
     blind = [row for row in matching if not row["sees_lungs"]]
@@ -39,6 +40,18 @@ def headline(metrics: dict[str, Any]) -> str:
         best = max(matching, key=lambda row: row["auc"]["estimate"])
         return f"No better than a simple method: {_lower(best['sentence'])} {result}"
     return result
+
+
+def _seeds(metrics: dict[str, Any]) -> str:
+    """All seeds, before their ensemble; nothing where there is one seed."""
+    if metrics["seeds"] is None:
+        return ""
+    row = metrics["seeds"]["measures"]["auc"]
+    return (
+        f"AUC {row['mean']:.3f} in the mean of {len(row['values'])} seeds (standard "
+        f"deviation {row['sd']:.3f}, {row['min']:.3f} to {row['max']:.3f}); their "
+        "ensemble: "
+    )
 
 
 def _lower(sentence: str) -> str:
@@ -70,6 +83,8 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     cells = "".join(f"{_number(macro[m]):>12}" for m in PER_CLASS)
     lines.append("macro".ljust(width) + cells)
     lines += ["", *_point_lines(metrics)]
+    if metrics["seeds"] is not None:
+        lines += ["", *_seed_lines(metrics["seeds"])]
     return [*lines, "", *_control_lines(metrics), *_notes(metrics)]
 
 
@@ -84,6 +99,17 @@ def _point_lines(metrics: dict[str, Any]) -> list[str]:
         f"({point['rule']} on validation)"
     )
     return [head, *(f"{m:<20}{_cells(point['test'][m])}" for m in shown)]
+
+
+def _seed_lines(seeds: dict[str, Any]) -> list[str]:
+    """Every seed, mean and spread."""
+    names = [f"seed {seed}" for seed in seeds["seeds"]]
+    lines = ["".ljust(26) + "".join(f"{c:>9}" for c in ["mean", "sd", *names])]
+    for key, row in seeds["measures"].items():
+        values = [row["mean"], row["sd"], *row["values"]]
+        cells = "".join(f"{'-' if v is None else f'{v:.3f}':>9}" for v in values)
+        lines.append(OVERALL.get(key, key).ljust(26) + cells)
+    return lines
 
 
 def _control_lines(metrics: dict[str, Any]) -> list[str]:
