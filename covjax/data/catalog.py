@@ -15,15 +15,62 @@ import difflib
 import os
 from pathlib import Path
 
-from covjax.data.builders import covid_ct, darkcovidnet, pneumonia_mnist
+from covjax.data.builders import (
+    actualmed,
+    aiforcovid,
+    case_collections,
+    chest_xray_pneumonia,
+    covid19_radiography,
+    covid_chestxray,
+    covid_ct,
+    covidx,
+    ct_segmentation_1,
+    ct_segmentation_2,
+    ct_segmentation_3,
+    darkcovidnet,
+    figure1,
+    islam,
+    mosmed,
+    nih_chestxray14,
+    pneumonia_mnist,
+    rsna_pneumonia,
+)
 from covjax.data.builders._base import DataSet, Download, Example
 from covjax.errors import InputError
 
 __all__ = ["CATALOG", "DataSet", "Download", "Example", "default_dir", "find"]
 
 CATALOG: dict[str, DataSet] = {
-    module.DATA_SET.name: module.DATA_SET
-    for module in (covid_ct, darkcovidnet, pneumonia_mnist)
+    data_set.name: data_set
+    for data_set in (
+        # the survey's Table 3, in its order
+        aiforcovid.DATA_SET,
+        mosmed.DATA_SET,
+        case_collections.SIRM,
+        case_collections.RADIOPAEDIA,
+        case_collections.BSTI,
+        covid_ct.DATA_SET,
+        ct_segmentation_3.CORONACASES,
+        case_collections.EURORAD,
+        covid_chestxray.DATA_SET,
+        ct_segmentation_1.DATA_SET,
+        ct_segmentation_2.DATA_SET,
+        ct_segmentation_3.DATA_SET,
+        # what the systems of its Table 2 need besides
+        darkcovidnet.DATA_SET,
+        figure1.DATA_SET,
+        actualmed.DATA_SET,
+        covidx.DATA_SET,
+        covidx.BINARY,
+        chest_xray_pneumonia.DATA_SET,
+        chest_xray_pneumonia.CAUSES,
+        covid19_radiography.FIRST_VERSION,
+        covid19_radiography.DATA_SET,
+        islam.DATA_SET,
+        nih_chestxray14.DATA_SET,
+        rsna_pneumonia.DATA_SET,
+        pneumonia_mnist.DATA_SET,
+    )
 }
 
 

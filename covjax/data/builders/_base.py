@@ -9,7 +9,7 @@ import functools
 import inspect
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,8 @@ class DataSet:
       patient_rule: where patient ids come from.
       source_rule: where sources come from.
       checked: what the reading code was checked on.
-      needs: paths in the set's folder, all of which must exist; ``a|b`` is either.
+      needs: paths in the set's folder, all of which must exist; ``a|b`` is either, and
+        ``*`` is any name.
       read: lists the examples of a folder; keyword arguments are the set's options.
       downloads: what `prepare` can fetch by itself.
       multi_label: whether a picture may have several labels.
@@ -115,6 +116,8 @@ class DataSet:
           InputError: the folder, a file in it, or an option is not as it must be.
         """
         known = list(inspect.signature(self.read).parameters)[1:]
+        if isinstance(self.read, functools.partial):  # what the set itself fixes
+            known = [name for name in known if name not in self.read.keywords]
         for option in options:
             if option not in known:
                 raise InputError(
@@ -137,7 +140,7 @@ class DataSet:
         return [
             need
             for need in self.needs
-            if not any((folder / part).exists() for part in need.split("|"))
+            if not any(any(folder.glob(part)) for part in need.split("|"))
         ]
 
     def folder(self, dir: str | os.PathLike[str]) -> Path:
@@ -150,6 +153,49 @@ class DataSet:
             raise InputError(f"{dir}: no such folder; {self.name}: {self.get}")
         missing = self.missing(Path(dir))[0].replace("|", " or ")
         raise InputError(f"{dir}: has no {missing}; {self.name}: {self.get}")
+
+
+NOT_SEEN = "a small tree in the published layout, written by the test; the original "
+NOT_SEEN += "files could not be fetched"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file that a table names, which must lie in `folder` and exist.
+
+    Raises:
+      InputError: the name leads elsewhere, or there is no such file.
+    """
+    path = folder / name
+    if not name or name != path.name or not path.is_file():
+        raise InputError(f"{path}: named in a table of the set, but not there")
+    return path
+
+
+def find_picture(folder: Path, stem: str) -> Path | None:
+    """The picture of this name and any known extension; None where there is none."""
+    for name in (stem, *(stem + suffix for suffix in PICTURES)):
+        if stem and name == (folder / name).name and (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def class_folders(folder: Path, names: Sequence[str]) -> list[tuple[int, Path]]:
+    """Label and path of every picture in folders that are named by their class.
+
+    Args:
+      folder: holds the class folders.
+      names: their names in the order of the labels; upper or lower case is the same.
+    """
+    found = {path.name.lower(): path for path in sorted(folder.iterdir())}
+    rows = []
+    for label, name in enumerate(names):
+        if name.lower() not in found:
+            raise InputError(f"{folder}: has no folder {name}")
+        paths = pictures(found[name.lower()])
+        if not paths:
+            raise InputError(f"{found[name.lower()]}: has no pictures")
+        rows += [(label, path) for path in paths]
+    return rows
 
 
 def file_opener(path: Path) -> Callable[[], bytes]:
@@ -186,8 +232,22 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-@functools.lru_cache(maxsize=8)
+def file_state(path: Path) -> tuple[int, int]:
+    """Time of change and size: what a cache of open files is keyed by."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return state.st_mtime_ns, state.st_size
+
+
 def _open_zip(archive: Path) -> zipfile.ZipFile:
+    return _open_zip_file(archive, file_state(archive))
+
+
+@functools.lru_cache(maxsize=8)
+def _open_zip_file(archive: Path, state: tuple[int, int]) -> zipfile.ZipFile:
+    del state  # only so that a changed file is opened again
     try:
         return zipfile.ZipFile(archive)
     except (OSError, zipfile.BadZipFile) as error:

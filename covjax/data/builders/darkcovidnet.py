@@ -9,9 +9,13 @@ folder, and are unknown otherwise.
 import re
 from pathlib import Path
 
-from covjax.data.builders._base import DataSet, Example, file_opener, pictures
+from covjax.data.builders._base import (
+    DataSet,
+    Example,
+    class_folders,
+    file_opener,
+)
 from covjax.data.builders._tables import read_csv
-from covjax.errors import InputError
 
 FOLDERS = {
     "No_findings": "normal",
@@ -25,22 +29,18 @@ def read(folder: Path) -> list[Example]:
     """Every picture, by class and name."""
     cohen = _cohen_ids(folder / "metadata.csv")
     examples = []
-    for label, name in enumerate(FOLDERS):
-        found = pictures(folder / name)
-        if not found:
-            raise InputError(f"{folder / name}: has no pictures")
-        for path in found:
-            nih = _NIH.match(path.stem)
-            patient = f"NIH {nih[1]}" if nih else cohen.get(path.stem, "")
-            examples.append(
-                Example(
-                    file=f"{name}/{path.name}",
-                    label=label,
-                    open=file_opener(path),
-                    patient=patient,
-                    source="NIH ChestX-ray14" if nih else "covid-chestxray-dataset",
-                )
+    for label, path in class_folders(folder, tuple(FOLDERS)):
+        nih = _NIH.match(path.stem)
+        patient = f"NIH {nih[1]}" if nih else cohen.get(path.stem, "")
+        examples.append(
+            Example(
+                file=f"{path.parent.name}/{path.name}",
+                label=label,
+                open=file_opener(path),
+                patient=patient,
+                source="NIH ChestX-ray14" if nih else "covid-chestxray-dataset",
             )
+        )
     return examples
 
 
