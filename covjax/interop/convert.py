@@ -5,15 +5,15 @@ Only names and axes change: kernels are ``[height, width, in, out]`` here and
 layer behind a flattened map has its rows in another order.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from covjax.errors import InputError
-from covjax.interop import names, torch_names
-from covjax.interop.names import LEAVES, Family, translate
-
-FAMILIES = names.FAMILIES | torch_names.FAMILIES
+from covjax.interop.names import FAMILIES, Family
+from covjax.interop.rules import LEAVES, translate
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Leaves = dict[tuple[str, ...], Any]  # {("params", "stem", "conv", "kernel"): array}
@@ -21,12 +21,15 @@ Leaves = dict[tuple[str, ...], Any]  # {("params", "stem", "conv", "kernel"): ar
 BOOKKEEPING = "num_batches_tracked"  # PyTorch's counter: no weight, never read
 
 
-def to_torch(model_name: str, variables: Variables) -> dict[str, np.ndarray]:
+def to_torch(
+    model_name: str, variables: Variables, naming: str = ""
+) -> dict[str, np.ndarray]:
     """The network's tensors under torchvision's (or timm's) names and axes.
 
     Args:
       model_name: a key of `MODELS` with a counterpart.
       variables: ``params`` and, where the network has them, ``batch_stats``.
+      naming: "torchvision" or "timm"; empty: torchvision's where it has the network.
 
     Returns:
       Name to array, as in the reference's state dict, which `from_torch` reads back.
@@ -34,7 +37,8 @@ def to_torch(model_name: str, variables: Variables) -> dict[str, np.ndarray]:
     Raises:
       InputError: for a network without a counterpart.
     """
-    family = family_of(model_name)
+    families = families_of(model_name)
+    family = families[naming or next(iter(families))]
     return {
         torch_name(family, path): _to_torch_axes(family, path, np.asarray(leaf))
         for path, leaf in flatten(variables).items()
@@ -58,9 +62,13 @@ def from_torch(
       InputError: where names or shapes differ; the line lists what is missing and
         what is left over, so that every tensor is used exactly once or none is.
     """
-    family = family_of(model_name)
+    given = {
+        current_name(name): tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(BOOKKEEPING)
+    }
+    family = fitting_family(model_name, given, variables)
     wanted = {torch_name(family, path): path for path in flatten(variables)}
-    given = {k: v for k, v in tensors.items() if not k.endswith(BOOKKEEPING)}
     require_same_names(model_name, set(wanted), set(given))
     leaves = {
         path: _from_torch_axes(family, path, given[name])
@@ -69,8 +77,29 @@ def from_torch(
     return unflatten(checked(model_name, leaves, variables))
 
 
-def family_of(model_name: str) -> Family:
-    """The naming of a network's family; `InputError` where there is none."""
+def current_name(name: str) -> str:
+    """Names that torchvision's DenseNet files of 2017 wrote with one dot more.
+
+    >>> current_name("features.denseblock1.denselayer1.norm.1.weight")
+    'features.denseblock1.denselayer1.norm1.weight'
+    """
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
+
+
+def fitting_family(
+    model_name: str, tensors: Iterable[str], variables: Variables
+) -> Family:
+    """The naming that has most of the tensors' names."""
+    paths, names = list(flatten(variables)), set(tensors)
+
+    def shared(family: Family) -> int:
+        return len(names & {torch_name(family, path) for path in paths})
+
+    return max(families_of(model_name).values(), key=shared)
+
+
+def families_of(model_name: str) -> dict[str, Family]:
+    """A network's namings; `InputError` where there is none."""
     if model_name not in FAMILIES:
         raise InputError(
             f"model {model_name!r}: has no torchvision or timm counterpart; "
@@ -139,13 +168,6 @@ def _listed(names: list[str]) -> str:
     return f"{len(names)}: {', '.join(names[:8])}{more}"
 
 
-def _map_size(family: Family, path: tuple[str, ...]) -> int | None:
-    """Side of the flattened map that a dense kernel reads, if it reads one."""
-    if path[-1] != "kernel":
-        return None
-    return family.flattened.get("/".join(path[1:-1]))
-
-
 def _to_torch_axes(
     family: Family, path: tuple[str, ...], leaf: np.ndarray
 ) -> np.ndarray:
@@ -153,7 +175,10 @@ def _to_torch_axes(
         return leaf
     if leaf.ndim == 4:
         return leaf.transpose(3, 2, 0, 1)
-    if side := _map_size(family, path):
+    module = "/".join(path[1:-1])
+    if side := family.convolutions.get(module):
+        return leaf.reshape(side, side, -1, leaf.shape[1]).transpose(3, 2, 0, 1)
+    if side := family.flattened.get(module):
         rows = leaf.reshape(side, side, -1, leaf.shape[1]).transpose(2, 0, 1, 3)
         leaf = rows.reshape(leaf.shape)
     return leaf.T
@@ -164,10 +189,14 @@ def _from_torch_axes(
 ) -> np.ndarray:
     if path[-1] != "kernel":
         return leaf
+    module = "/".join(path[1:-1])
     if leaf.ndim == 4:
-        return leaf.transpose(2, 3, 1, 0)
+        kernel = leaf.transpose(2, 3, 1, 0)
+        is_dense = module in family.convolutions
+        return kernel.reshape(-1, kernel.shape[-1]) if is_dense else kernel
     leaf = leaf.T
-    if (side := _map_size(family, path)) and leaf.shape[0] % side**2 == 0:
+    side = family.flattened.get(module)
+    if side and leaf.shape[0] % side**2 == 0:  # else its shape is refused later
         rows = leaf.reshape(-1, side, side, leaf.shape[1]).transpose(1, 2, 0, 3)
         leaf = rows.reshape(leaf.shape)
     return leaf

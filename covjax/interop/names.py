@@ -1,200 +1,281 @@
-"""Names of the same tensor in covjax and in torchvision or timm, by family.
+"""Names of every family's tensors in torchvision and timm: the table `FAMILIES`.
 
-A rule is a pair of module paths, covjax's with slashes and the reference's with dots;
-``{x}`` is any one part of a name, and ``{x-1}`` is that number less one. The first
-rule that fits wins. Tensors inside a module are named alike everywhere: `LEAVES`.
+A network may be kept under several namings; `from_torch` takes the one that fits.
+The rules are explained in `covjax.interop.rules`.
 """
 
-import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
-Rules = tuple[tuple[str, str], ...]
-
-# covjax's leaf: PyTorch's
-LEAVES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "scale": "weight",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-
-
-def translate(rules: Rules, path: str) -> str | None:
-    """The reference's name of covjax's module `path`, or None without a rule.
-
-    >>> translate((("stage{s}/conv{c}", "layer{s}.{c-1}"),), "stage3/conv1")
-    'layer3.0'
-    """
-    for ours, theirs in rules:
-        match = re.fullmatch(re.sub(r"\{(\w)\}", r"(?P<\1>[^/]+?)", ours), path)
-        if match:
-            return re.sub(
-                r"\{(\w)([+-]\d+)?\}", lambda part: _fill(part, match), theirs
-            )
-    return None
-
-
-def _fill(part: re.Match, match: re.Match) -> str:
-    value, shift = match[part[1]], part[2]
-    return str(int(value) + int(shift)) if shift else value
-
-
-def units(rules: Iterable[tuple[str, str]]) -> Rules:
-    """Rules for `ConvNorm` modules: their ``conv`` and ``norm`` (PyTorch: ``bn``)."""
-    pairs = [("conv", "conv"), ("norm", "bn")]
-    return tuple(
-        (f"{ours}/{a}", f"{theirs}.{b}") for ours, theirs in rules for a, b in pairs
-    )
-
-
-def under(ours: str, theirs: str, rules: Rules) -> Rules:
-    """The same rules below a module."""
-    return tuple((f"{ours}/{a}", f"{theirs}{b}") for a, b in rules)
-
-
-GOOGLENET = (
-    *units(
-        (
-            ("conv{n}", "conv{n}"),
-            ("inception{x}/branch1/conv1", "inception{x}.branch1"),
-            ("inception{x}/branch4/conv1", "inception{x}.branch4.1"),
-            ("inception{x}/branch{b}/conv{n}", "inception{x}.branch{b}.{n-1}"),
-            ("aux{n}/conv", "aux{n}.conv"),
-        )
-    ),
-    ("aux{n}/dense", "aux{n}.fc1"),
-    ("aux{n}/head", "aux{n}.fc2"),
-    ("head", "fc"),
+from covjax.interop.inception_names import (
+    GOOGLENET,
+    INCEPTION_RESNET_V2,
+    INCEPTION_V3,
+    INCEPTION_V4,
 )
+from covjax.interop.rules import Rules, under, unit
 
-_V3_A = (
-    ("branch1/conv1", ".branch1x1"),
-    ("branch2/conv{n}", ".branch5x5_{n}"),
-    ("branch3/conv{n}", ".branch3x3dbl_{n}"),
-    ("branch4/conv1", ".branch_pool"),
-)
-_V3_B = (
-    ("branch1/conv1", ".branch3x3"),
-    ("branch2/conv{n}", ".branch3x3dbl_{n}"),
-)
-_V3_C = (
-    ("branch1/conv1", ".branch1x1"),
-    ("branch2/conv{n}", ".branch7x7_{n}"),
-    ("branch3/conv{n}", ".branch7x7dbl_{n}"),
-    ("branch4/conv1", ".branch_pool"),
-)
-_V3_D = (
-    ("branch1/conv{n}", ".branch3x3_{n}"),
-    ("branch2/conv{n}", ".branch7x7x3_{n}"),
-)
-_V3_E = (
-    ("branch1/conv1", ".branch1x1"),
-    ("branch2/conv1", ".branch3x3_1"),
-    ("branch2/mixed2/branch1/conv1", ".branch3x3_2a"),
-    ("branch2/mixed2/branch2/conv1", ".branch3x3_2b"),
-    ("branch3/conv{n}", ".branch3x3dbl_{n}"),
-    ("branch3/mixed3/branch1/conv1", ".branch3x3dbl_3a"),
-    ("branch3/mixed3/branch2/conv1", ".branch3x3dbl_3b"),
-    ("branch4/conv1", ".branch_pool"),
-)
-INCEPTION_V3 = (
-    *units(
-        (
-            ("stem/conv1", "Conv2d_1a_3x3"),
-            ("stem/conv2", "Conv2d_2a_3x3"),
-            ("stem/conv3", "Conv2d_2b_3x3"),
-            ("stem/conv4", "Conv2d_3b_1x1"),
-            ("stem/conv5", "Conv2d_4a_3x3"),
-            *under("stage1/mixed1", "Mixed_5b", _V3_A),
-            *under("stage1/mixed2", "Mixed_5c", _V3_A),
-            *under("stage1/mixed3", "Mixed_5d", _V3_A),
-            *under("stage2/mixed1", "Mixed_6a", _V3_B),
-            *under("stage2/mixed2", "Mixed_6b", _V3_C),
-            *under("stage2/mixed3", "Mixed_6c", _V3_C),
-            *under("stage2/mixed4", "Mixed_6d", _V3_C),
-            *under("stage2/mixed5", "Mixed_6e", _V3_C),
-            *under("stage3/mixed1", "Mixed_7a", _V3_D),
-            *under("stage3/mixed2", "Mixed_7b", _V3_E),
-            *under("stage3/mixed3", "Mixed_7c", _V3_E),
-            ("aux/conv{n}", "AuxLogits.conv{n-1}"),
-        )
-    ),
-    ("aux/head", "AuxLogits.fc"),
-    ("head", "fc"),
-)
 
-_CHAINS = (("branch{b}/conv{n}", ".branch{b-1}.{n-1}"),)
-_POOL_LAST = (
-    ("branch1/conv1", ".branch0"),
-    ("branch4/conv1", ".branch3.1"),
-    *_CHAINS,
-)
-_V4_C = (
-    ("branch1/conv1", ".branch0"),
-    ("branch2/conv1", ".branch1_0"),
-    ("branch2/mixed2/branch1/conv1", ".branch1_1a"),
-    ("branch2/mixed2/branch2/conv1", ".branch1_1b"),
-    ("branch3/conv{n}", ".branch2_{n-1}"),
-    ("branch3/mixed4/branch1/conv1", ".branch2_3a"),
-    ("branch3/mixed4/branch2/conv1", ".branch2_3b"),
-    ("branch4/conv1", ".branch3.1"),
-)
-INCEPTION_V4 = (
-    *units(
-        (
-            ("stem/conv{n}", "features.{n-1}"),
-            ("stem/mixed4/branch2/conv1", "features.3.conv"),
-            *under("stem/mixed5", "features.4", _CHAINS),
-            ("stem/mixed6/branch1/conv1", "features.5.conv"),
-            *under("stage1/mixed{m}", "features.{m+5}", _POOL_LAST),
-            *under("stage2/mixed{m}", "features.{m+9}", _POOL_LAST),
-            *under("stage3/mixed1", "features.18", _CHAINS),
-            *under("stage3/mixed{m}", "features.{m+17}", _V4_C),
-        )
-    ),
-    ("head", "last_linear"),
-)
+class Normalisation(NamedTuple):
+    """What a published network's pictures, in [0, 1], were normalised by."""
 
-INCEPTION_RESNET_V2 = (
-    *units(
-        (
-            ("stem/conv1", "conv2d_1a"),
-            ("stem/conv2", "conv2d_2a"),
-            ("stem/conv3", "conv2d_2b"),
-            ("stem/conv4", "conv2d_3b"),
-            ("stem/conv5", "conv2d_4a"),
-            *under("stage1/entry", "mixed_5b", _POOL_LAST),
-            *under("stage2/entry", "mixed_6a", _POOL_LAST),
-            *under("stage3/entry", "mixed_7a", _CHAINS),
-            *under("stage1/block{m}", "repeat.{m-1}", _POOL_LAST),
-            *under("stage2/block{m}", "repeat_1.{m-1}", _POOL_LAST),
-            *under("stage3/block{m}", "repeat_2.{m-1}", _POOL_LAST),
-            *under("last_block", "block8", _POOL_LAST),
-            ("last_conv", "conv2d_7b"),
-        )
-    ),
-    ("stage1/block{m}/project", "repeat.{m-1}.conv2d"),
-    ("stage2/block{m}/project", "repeat_1.{m-1}.conv2d"),
-    ("stage3/block{m}/project", "repeat_2.{m-1}.conv2d"),
-    ("last_block/project", "block8.conv2d"),
-    ("head", "classif"),
-)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's [-1, 1]
 
 
 class Family(NamedTuple):
-    """How networks of one family are named and laid out by the reference."""
+    """How networks of one family are named and laid out by one reference."""
 
     rules: Rules
+    stem: str  # covjax's module that reads the picture
     # dense layers that read a flattened map: its height and width. PyTorch flattens
     # channels first, covjax channels last
-    flattened: dict[str, int] = {}
+    flattened: dict[str, int] = {}  # noqa: RUF012, never changed
+    normalisation: Normalisation = IMAGENET
+    # dense layers kept as convolutions of a whole map: its height and width
+    convolutions: dict[str, int] = {}  # noqa: RUF012, never changed
 
 
-FAMILIES: dict[str, Family] = {
-    "googlenet": Family(GOOGLENET, {"aux1/dense": 4, "aux2/dense": 4}),
-    "inception_resnet_v2": Family(INCEPTION_RESNET_V2),
-    "inception_v3": Family(INCEPTION_V3),
-    "inception_v4": Family(INCEPTION_V4),
+ALEXNET = (
+    ("conv1", "features.0"),
+    ("conv2", "features.3"),
+    ("conv3", "features.6"),
+    ("conv4", "features.8"),
+    ("conv5", "features.10"),
+    ("fc1", "classifier.1"),
+    ("fc2", "classifier.4"),
+    ("head", "classifier.6"),
+)
+
+DENSENET = (
+    *unit("stem", "features.conv0", "features.norm0"),
+    ("stage{s}/layer{n}/{x}", "features.denseblock{s}.denselayer{n}.{x}"),
+    ("transition{s}/{x}", "features.transition{s}.{x}"),
+    ("norm", "features.norm5"),
+    ("head", "classifier"),
+)
+
+RESNET = (
+    *unit("stem", "conv1", "bn1"),
+    ("stage{s}/block{b}/conv{n}", "layer{s}.{b-1}.conv{n}"),
+    ("stage{s}/block{b}/norm{n}", "layer{s}.{b-1}.bn{n}"),
+    ("stage{s}/block{b}/project", "layer{s}.{b-1}.downsample.0"),
+    ("stage{s}/block{b}/project_norm", "layer{s}.{b-1}.downsample.1"),
+    ("head", "fc"),
+)
+
+SQUEEZENET_1_0 = (
+    ("stem", "features.0"),
+    ("stage1/fire{n}/{x}", "features.{n+2}.{x}"),
+    ("stage2/fire{n}/{x}", "features.{n+6}.{x}"),
+    ("stage3/fire1/{x}", "features.12.{x}"),
+    ("head", "classifier.1"),
+)
+SQUEEZENET_1_1 = (
+    ("stem", "features.0"),
+    ("stage1/fire{n}/{x}", "features.{n+2}.{x}"),
+    ("stage2/fire{n}/{x}", "features.{n+5}.{x}"),
+    ("stage3/fire{n}/{x}", "features.{n+8}.{x}"),
+    ("head", "classifier.1"),
+)
+
+
+def vgg_features(layers: tuple[int, ...], batch_norm: bool) -> Rules:
+    """The numbers of VGG's convolutions in one list with ReLUs and pools."""
+    rules, index = [], 0
+    for stage, depth in enumerate(layers, start=1):
+        for layer in range(1, depth + 1):
+            rules.append((f"stage{stage}/conv{layer}", f"features.{index}"))
+            if batch_norm:
+                rules.append((f"stage{stage}/norm{layer}", f"features.{index + 1}"))
+            index += 3 if batch_norm else 2
+        index += 1
+    return tuple(rules)
+
+
+VGG_HEAD = (
+    ("fc1", "classifier.0"),
+    ("fc2", "classifier.3"),
+    ("head", "classifier.6"),
+)
+VGG_HEAD_TIMM = (
+    ("fc1", "pre_logits.fc1"),
+    ("fc2", "pre_logits.fc2"),
+    ("head", "head.fc"),
+)
+
+
+def _pairs(ours: str, theirs: str) -> Rules:
+    """A `ConvNorm` that the reference keeps as items 0 and 1 of a list."""
+    return unit(ours, f"{theirs}.0", f"{theirs}.1")
+
+
+def _mobile_block(ours: str, theirs: str, expands: bool) -> Rules:
+    """An inverted residual of torchvision's MobileNetV2."""
+    first = _pairs(f"{ours}/expand", f"{theirs}.conv.0") if expands else ()
+    n = 1 if expands else 0
+    return (
+        *first,
+        *_pairs(f"{ours}/filter", f"{theirs}.conv.{n}"),
+        *unit(f"{ours}/project", f"{theirs}.conv.{n + 1}", f"{theirs}.conv.{n + 2}"),
+    )
+
+
+MOBILENET_V2 = (
+    *_pairs("stem", "features.0"),
+    *_mobile_block("stage1/block1", "features.1", expands=False),
+    *_mobile_block("stage2/block{b}", "features.{b+1}", expands=True),
+    *_mobile_block("stage3/block{b}", "features.{b+3}", expands=True),
+    *_mobile_block("stage4/block{b}", "features.{b+6}", expands=True),
+    *_mobile_block("stage5/block{b}", "features.{b+10}", expands=True),
+    *_mobile_block("stage6/block{b}", "features.{b+13}", expands=True),
+    *_mobile_block("stage7/block{b}", "features.{b+16}", expands=True),
+    *_pairs("last", "features.18"),
+    ("head", "classifier.1"),
+)
+
+
+def _mbconv(ours: str, theirs: str, expands: bool) -> Rules:
+    """An inverted residual of torchvision's EfficientNet."""
+    first = _pairs(f"{ours}/expand", f"{theirs}.block.0") if expands else ()
+    n = 1 if expands else 0
+    return (
+        *first,
+        *_pairs(f"{ours}/filter", f"{theirs}.block.{n}"),
+        (f"{ours}/gate/reduce", f"{theirs}.block.{n + 1}.fc1"),
+        (f"{ours}/gate/expand", f"{theirs}.block.{n + 1}.fc2"),
+        *_pairs(f"{ours}/project", f"{theirs}.block.{n + 2}"),
+    )
+
+
+EFFICIENTNET = (
+    *_pairs("stem", "features.0"),
+    *_mbconv("stage1/block{b}", "features.1.{b-1}", expands=False),
+    *_mbconv("stage{s}/block{b}", "features.{s}.{b-1}", expands=True),
+    *_pairs("last", "features.8"),
+    ("head", "classifier.1"),
+)
+
+# timm names MobileNet v1, v2 and EfficientNet alike; blocks of the first stage, and
+# all of v1's, do not expand
+_TIMM_SEPARABLE = (
+    *unit("filter", ".conv_dw", ".bn1"),
+    ("gate/reduce", ".se.conv_reduce"),
+    ("gate/expand", ".se.conv_expand"),
+    *unit("project", ".conv_pw", ".bn2"),
+)
+_TIMM_INVERTED = (
+    *unit("expand", ".conv_pw", ".bn1"),
+    *unit("filter", ".conv_dw", ".bn2"),
+    ("gate/reduce", ".se.conv_reduce"),
+    ("gate/expand", ".se.conv_expand"),
+    *unit("project", ".conv_pwl", ".bn3"),
+)
+_TIMM_ENDS = (
+    *unit("stem", "conv_stem", "bn1"),
+    *unit("last", "conv_head", "bn2"),
+    ("head", "classifier"),
+)
+MOBILENET_V1_TIMM = (
+    *under("stage{s}/block{b}", "blocks.{s-1}.{b-1}", _TIMM_SEPARABLE),
+    *_TIMM_ENDS,
+)
+INVERTED_TIMM = (
+    *under("stage1/block{b}", "blocks.0.{b-1}", _TIMM_SEPARABLE),
+    *under("stage{s}/block{b}", "blocks.{s-1}.{b-1}", _TIMM_INVERTED),
+    *_TIMM_ENDS,
+)
+
+
+def _separable(ours: str, theirs: str, norm: str) -> Rules:
+    """Xception's unit: depthwise, pointwise, normalisation."""
+    return (
+        (f"{ours}/depthwise", f"{theirs}.conv1"),
+        (f"{ours}/pointwise", f"{theirs}.pointwise"),
+        (f"{ours}/norm", norm),
+    )
+
+
+def _xception_block(ours: str, theirs: str, first: int = 1) -> Rules:
+    """A block of timm's; `first` is 0 where it does not begin with a ReLU."""
+    parts = [
+        _separable(
+            f"{ours}/conv{n}",
+            f"{theirs}.rep.{3 * n - 3 + first}",
+            f"{theirs}.rep.{3 * n - 2 + first}",
+        )
+        for n in (1, 2, 3)
+    ]
+    shortcut = unit(f"{ours}/project", f"{theirs}.skip", f"{theirs}.skipbn")
+    return (*(rule for part in parts for rule in part), *shortcut)
+
+
+XCEPTION_TIMM = (
+    *unit("entry/conv1", "conv1", "bn1"),
+    *unit("entry/conv2", "conv2", "bn2"),
+    *_xception_block("entry/block1", "block1", first=0),
+    *_xception_block("entry/block{b}", "block{b}"),
+    *_xception_block("middle/block{b}", "block{b+3}"),
+    *_xception_block("exit/block", "block12"),
+    *_separable("exit/conv1", "conv3", "bn3"),
+    *_separable("exit/conv2", "conv4", "bn4"),
+    ("head", "fc"),
+)
+
+
+def _vgg(layers: tuple[int, ...], batch_norm: bool) -> dict[str, Family]:
+    features = vgg_features(layers, batch_norm)
+    return {
+        "torchvision": Family((*features, *VGG_HEAD), "stage1/conv1", {"fc1": 7}),
+        "timm": Family(
+            (*features, *VGG_HEAD_TIMM),
+            "stage1/conv1",
+            convolutions={"fc1": 7, "fc2": 1},
+        ),
+    }
+
+
+_DENSENET = {"torchvision": Family(DENSENET, "stem/conv")}  # timm: the same names
+_RESNET = {"torchvision": Family(RESNET, "stem/conv")}  # timm: the same names
+_EFFICIENTNET = {
+    "torchvision": Family(EFFICIENTNET, "stem/conv"),
+    "timm": Family(INVERTED_TIMM, "stem/conv"),
+}
+_V3_STEM = "stem/conv1/conv"
+
+# network: naming: family. The first naming is what `to_torch` writes
+FAMILIES: dict[str, dict[str, Family]] = {
+    "alexnet": {"torchvision": Family(ALEXNET, "conv1", {"fc1": 6})},
+    **dict.fromkeys(
+        ("chexnet", "densenet121", "densenet169", "densenet201"), _DENSENET
+    ),
+    **{f"efficientnet_b{n}": _EFFICIENTNET for n in range(8)},
+    "googlenet": {
+        "torchvision": Family(
+            GOOGLENET, "conv1/conv", {"aux1/dense": 4, "aux2/dense": 4}, HALF
+        )
+    },
+    "inception_resnet_v2": {
+        "timm": Family(INCEPTION_RESNET_V2, _V3_STEM, normalisation=HALF)
+    },
+    "inception_v3": {"torchvision": Family(INCEPTION_V3, _V3_STEM, {}, HALF)},
+    "inception_v4": {"timm": Family(INCEPTION_V4, _V3_STEM, normalisation=HALF)},
+    "mobilenet_v1": {
+        "timm": Family(MOBILENET_V1_TIMM, "stem/conv", normalisation=HALF)
+    },
+    "mobilenet_v2": {
+        "torchvision": Family(MOBILENET_V2, "stem/conv"),
+        "timm": Family(INVERTED_TIMM, "stem/conv"),
+    },
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101"), _RESNET),
+    "squeezenet1_0": {"torchvision": Family(SQUEEZENET_1_0, "stem")},
+    "squeezenet1_1": {"torchvision": Family(SQUEEZENET_1_1, "stem")},
+    "vgg16": _vgg((2, 2, 3, 3, 3), batch_norm=False),
+    "vgg16_bn": _vgg((2, 2, 3, 3, 3), batch_norm=True),
+    "vgg19": _vgg((2, 2, 4, 4, 4), batch_norm=False),
+    "vgg19_bn": _vgg((2, 2, 4, 4, 4), batch_norm=True),
+    "xception": {"timm": Family(XCEPTION_TIMM, "entry/conv1/conv", normalisation=HALF)},
 }
