@@ -13,9 +13,7 @@ import flax.linen as nn
 
 from covjax import config
 from covjax.data.imageset import ImageSet
-from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
-from covjax.inference import Classifier
 from covjax.training.checkpoint import Checkpoints, Damaged
 from covjax.training.history import (
     Record,
@@ -39,7 +37,6 @@ class Splits(Protocol):
 
     train: ImageSet
     validation: ImageSet
-    preprocess: Preprocess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +125,6 @@ def fit(
         best_epoch=number,
         history=record.history,
         resumed_epochs=resumed,
-    )
-
-
-def classifier(run: config.Run, splits: Splits, trained: Fit) -> Classifier:
-    """The best epoch's network, ready for pictures; not calibrated yet."""
-    return Classifier(
-        model_name=run.model.name,
-        model_kwargs=dict(run.model.kwargs),
-        dtype=run.model.dtype,
-        variables=trained.best,
-        class_names=splits.train.class_names,
-        preprocess=splits.preprocess,
-        loss=run.train.loss,
-        batch_size=run.evaluation.batch_size or run.train.batch_size,
     )
 
 

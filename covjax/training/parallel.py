@@ -95,8 +95,9 @@ class MeshRunner:
 
     def scoring(self, batch_size: int) -> Any:
         """Where batches to score are placed: shared out if they can be."""
-        divides = batch_size % self.mesh.size == 0
-        return self.sharded if divides else self.everywhere
+        if self.mesh.size == 1:
+            return None  # as `Classifier` places them: nothing is compiled twice
+        return self.everywhere if batch_size % self.mesh.size else self.sharded
 
     def epoch(
         self, state: TrainState, data: Batch, rows: np.ndarray

@@ -90,7 +90,7 @@ def merge(params: Tree, frozen: Tree) -> dict[str, Any]:
 
 
 def initialise(
-    model: nn.Module, image_shape: tuple[int, int, int], key: jax.Array
+    model: nn.Module, image_shape: tuple[int, int, int], seed: int
 ) -> dict[str, Any]:
     """Fresh ``params`` and ``batch_stats`` for pictures of `image_shape`."""
 
@@ -102,7 +102,7 @@ def initialise(
             "batch_stats": variables.get("batch_stats", {}),
         }
 
-    return init(key)
+    return init(jax.random.key(seed))
 
 
 def call_order(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, list]:

@@ -13,7 +13,7 @@ from covjax import inference
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.inference import Classifier, padded, score
-from covjax.training.loop import classifier, fit
+from covjax.training.loop import fit
 
 SIZE = 12
 
@@ -133,13 +133,15 @@ def test_pictures_must_be_prepared(judge):
         judge.scores(np.zeros((2, 12, 12, 1), np.float32))
 
 
-def test_validation_and_the_classifier_agree_to_the_bit(tmp_path):
+def test_validation_and_the_classifier_agree(judge, tmp_path):
     run, data = settings(epochs=2), splits()
     run.model.name = "tiny"
     run.data.mean, run.data.std = data.preprocess.mean, data.preprocess.std
     trained = fit(run, data, tmp_path, progress=False)
     compiled = inference.score_batch._cache_size()
-    judge = classifier(run, data, trained)
+    judge = dataclasses.replace(
+        judge, variables=trained.best, model_kwargs={}, preprocess=data.preprocess
+    )
     labels = data.validation.labels
     p = judge.scores(data.validation.images)
     assert inference.score_batch._cache_size() == compiled  # nothing compiled anew
