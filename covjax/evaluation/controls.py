@@ -44,6 +44,7 @@ class Control:
       probabilities: float ``[n, classes]`` of the test pictures; None if it could not
         be fitted.
       auc: mean one-vs-rest AUC with its interval; without an estimate, the reason.
+      classes: AUC of each class against the rest, by name; empty if not fitted.
       sentence: the result in words.
     """
 
@@ -51,6 +52,7 @@ class Control:
     sees_lungs: bool
     probabilities: np.ndarray | None
     auc: Measure
+    classes: dict[str, Measure]
     sentence: str
 
     @property
@@ -99,28 +101,40 @@ def run(splits: Splits, *, level: float = 0.95, seed: int = 0) -> list[Control]:
 def _control(
     recipe: _Recipe, train: _View, test: _View, level: float, seed: int
 ) -> Control:
-    labels, n = np.asarray(test.images.labels), len(test.images)
+    n, names = len(test.images), test.images.class_names
     columns = recipe.features(train, test)
     if columns is None:
-        reason = recipe.missing
-        auc = Measure(None, None, None, n, "not fitted", reason)
-        sentence = f"{recipe.subject} cannot be tried: {reason}."
-        return Control(recipe.name, recipe.sees_lungs, None, auc, sentence)
+        auc = Measure(None, None, None, n, "not fitted", recipe.missing)
+        sentence = f"{recipe.subject} cannot be tried: {recipe.missing}."
+        return Control(recipe.name, recipe.sees_lungs, None, auc, {}, sentence)
     model = recipe.model(len(columns[0]), seed)
-    truth = np.asarray(train.images.labels)
-    probabilities = _fitted(model, *columns, truth, test.images.num_classes)
+    labels = np.asarray(train.images.labels)
+    probabilities = _fitted(model, *columns, labels, len(names))
+    truth = one_vs_rest(np.asarray(test.images.labels), len(names))
     cluster = bootstrap.clusters(np.asarray(test.images.patients, str))
-    auc = area(
-        one_vs_rest(labels, probabilities.shape[1]), probabilities, cluster, level
-    )
+    auc = area(truth, probabilities, cluster, level)
+    classes = {
+        name: area(truth[:, [k]], probabilities[:, [k]], cluster, level)
+        for k, name in enumerate(names)
+    }
+    sentence = f"{recipe.subject} {_told(auc, classes)}."
+    lungs = recipe.sees_lungs
+    return Control(recipe.name, lungs, probabilities, auc, classes, sentence)
+
+
+def _told(auc: Measure, classes: dict[str, Measure]) -> str:
+    """The result, with the class that is told best where there are several."""
     if auc.estimate is None:
-        sentence = f"{recipe.subject} cannot be measured: {auc.reason}."
-    else:
-        sentence = (
-            f"{recipe.subject} reaches AUC {auc.estimate:.2f} "
-            f"[{auc.low:.2f}, {auc.high:.2f}] here."
-        )
-    return Control(recipe.name, recipe.sees_lungs, probabilities, auc, sentence)
+        return f"cannot be measured: {auc.reason}"
+    text = f"reaches AUC {_interval(auc)} here"
+    if len(classes) > 2:
+        name = max(classes, key=lambda c: classes[c].estimate or 0.0)
+        text += f", {_interval(classes[name])} for {name}"
+    return text
+
+
+def _interval(auc: Measure) -> str:
+    return f"{auc.estimate:.2f} [{auc.low:.2f}, {auc.high:.2f}]"
 
 
 def _fitted(
@@ -244,7 +258,7 @@ def _frequencies(pictures: int, seed: int) -> Any:
 def _forest(pictures: int, seed: int) -> Any:
     from sklearn.ensemble import ExtraTreesClassifier
 
-    return ExtraTreesClassifier(300, min_samples_leaf=3, random_state=seed)
+    return ExtraTreesClassifier(100, min_samples_leaf=3, random_state=seed)
 
 
 def _neighbours(pictures: int, seed: int) -> Any:
