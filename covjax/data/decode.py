@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +12,10 @@ import numpy as np
 
 from covjax.data import cache, readers
 from covjax.data.builders._base import Example
+from covjax.data.content import Progress, code_digest
 from covjax.data.imageset import ImageSet, LazyImages
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
-
-# (items, total, description): wraps an iterable in a progress bar
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 HEADER = ("width", "height", "mode", "format", "bytes")
 
@@ -30,8 +28,7 @@ def lazy_set(
 ) -> ImageSet:
     """The set with its pictures still undecoded, and all its other columns.
 
-    The key of its pictures names files and preparation, not their content; `digest`
-    reads the content.
+    The key of its pictures names files and preparation, not their content.
     """
 
     def read(row: int) -> np.ndarray:
@@ -65,6 +62,7 @@ def decoded_set(
     lazy: ImageSet,
     examples: Sequence[Example],
     prepare: Preprocess,
+    content: str,
     folder: Path,
     progress: Progress,
 ) -> ImageSet:
@@ -74,6 +72,7 @@ def decoded_set(
       lazy: the set to decode, from `lazy_set`, perhaps a subset.
       examples: of its rows, in its order.
       prepare: the preparation of each picture.
+      content: from `content_digest`; with columns, preparation and code the key.
       folder: of the cache.
       progress: shows how far the decoding is.
     """
@@ -103,7 +102,7 @@ def decoded_set(
             metadata[f"file_{name}"] = column
         return dataclasses.replace(lazy, images=images, masks=masks, metadata=metadata)
 
-    key = digest(lazy, examples, progress) + prepare.digest() + code_digest()
+    key = f"{content} {_columns_digest(lazy)} {prepare.digest()} {code_digest()}"
     return cache.cached(key, build, folder)
 
 
@@ -127,15 +126,8 @@ def decode_mask(example: Example, prepare: Preprocess) -> np.ndarray:
     return prepare.mask(readers.read_image(example.mask(), name=name).array)
 
 
-def digest(images: ImageSet, examples: Sequence[Example], progress: Progress) -> str:
-    """SHA-256 of the encoded content and of all columns, without decoding."""
-
-    def content(example: Example) -> bytes:
-        whole = hashlib.sha256(example.open())
-        if example.mask is not None:
-            whole.update(example.mask())
-        return whole.digest()
-
+def _columns_digest(images: ImageSet) -> str:
+    """SHA-256 of everything but the pictures."""
     result = hashlib.sha256(repr((images.name, images.class_names)).encode())
     columns = [images.patients, images.sources, images.splits, images.files]
     for name in sorted(images.metadata):
@@ -144,18 +136,6 @@ def digest(images: ImageSet, examples: Sequence[Example], progress: Progress) ->
     for column in columns:
         result.update("\0".join(map(str, column)).encode() + b"\1")
     result.update(np.ascontiguousarray(images.labels).tobytes())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(content, examples)
-        for part in progress(found, len(examples), "reading"):
-            result.update(part)
-    return result.hexdigest()
-
-
-def code_digest() -> str:
-    """SHA-256 of this room's code: a version that draws or decodes otherwise is new."""
-    result = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        result.update(file.read_bytes())
     return result.hexdigest()
 
 

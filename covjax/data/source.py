@@ -15,6 +15,7 @@ import numpy as np
 from covjax import config
 from covjax.data import cache, catalog, decode, folder, phantom, prepared
 from covjax.data.builders._base import Example
+from covjax.data.content import code_digest, content_digest
 from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
@@ -64,16 +65,22 @@ def open_source(
     if data.name == "phantom":
         drawn = _phantom(data, prepare)
         return Source(drawn, PHANTOM_CARD, drawn.subset)
-    names, examples, card = _examples(data)
-    images = decode.lazy_set(examples, names, prepare, card["name"])
+    listed = _list(data)
+    images = decode.lazy_set(
+        listed.examples, listed.class_names, prepare, listed.card["name"]
+    )
+    memory = cache.root(data.cache_dir)
+    bar = functools.partial(_bar, shown=progress)
 
     def decoded(rows: np.ndarray) -> ImageSet:
-        wanted = [examples[row] for row in rows]
-        bar = functools.partial(_bar, shown=progress)
-        place = cache.root(data.cache_dir)
-        return decode.decoded_set(images.subset(rows), wanted, prepare, place, bar)
+        wanted = [listed.examples[row] for row in rows]
+        options = repr(sorted(data.kwargs.items()))
+        content = content_digest(wanted, listed.root, options, memory, bar)
+        return decode.decoded_set(
+            images.subset(rows), wanted, prepare, content, memory, bar
+        )
 
-    return Source(images, card, decoded)
+    return Source(images, listed.card, decoded)
 
 
 def _phantom(data: config.Data, prepare: Preprocess) -> ImageSet:
@@ -97,14 +104,22 @@ def _phantom(data: config.Data, prepare: Preprocess) -> ImageSet:
         return dataclasses.replace(drawn, images=images, masks=masks)
 
     asked = repr((sorted(data.kwargs.items()), prepare.digest()))
-    key = hashlib.sha256((asked + decode.code_digest()).encode()).hexdigest()
+    key = hashlib.sha256((asked + code_digest()).encode()).hexdigest()
     return cache.cached(key, build, cache.root(data.cache_dir))
 
 
-def _examples(
-    data: config.Data,
-) -> tuple[tuple[str, ...], list[Example], dict[str, str]]:
-    """Class names, examples and card of a folder or of a set of the catalog.
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Files before they are read; `root` holds them all and few others, or is None."""
+
+    class_names: tuple[str, ...]
+    examples: list[Example]
+    card: dict[str, str]
+    root: Path | None
+
+
+def _list(data: config.Data) -> _Listed:
+    """The pictures of a folder or of a set of the catalog.
 
     A set that `prepare` has written is taken from its records, unless the recipe gives
     options, which only the original files can answer.
@@ -115,15 +130,18 @@ def _examples(
             raise InputError(f"config.data.kwargs={data.kwargs!r}: folder takes none")
         if data.manifest:
             manifest = os.path.expanduser(data.manifest)
-            return *folder.read_manifest(manifest, place), FOLDER_CARD
-        return *folder.read_folder(place), FOLDER_CARD
+            names, examples = folder.read_manifest(manifest, place)
+        else:
+            names, examples = folder.read_folder(place)
+        return _Listed(names, examples, FOLDER_CARD, Path(place) if place else None)
     entry = catalog.find(data.name)
-    place = place or str(catalog.default_dir(data.name))
+    root = Path(place or catalog.default_dir(data.name))
     card = {name: getattr(entry, name) for name in PHANTOM_CARD}
-    records = prepared.find_prepared(data.name, Path(place))
+    records = prepared.find_prepared(data.name, root)
     if records and not data.kwargs:
-        return entry.classes, prepared.read_prepared(records), card
-    return entry.classes, entry.examples(place, **data.kwargs), card
+        return _Listed(entry.classes, prepared.read_prepared(records), card, records)
+    examples = entry.examples(root, **data.kwargs)
+    return _Listed(entry.classes, examples, card, entry.folder(root))
 
 
 def _bar(items: Iterable[Any], total: int, what: str, *, shown: bool) -> Iterable[Any]:
