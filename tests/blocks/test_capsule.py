@@ -58,7 +58,9 @@ def test_lengths_stay_below_one_and_have_gradients():
     assert lengths[0] == 0
     # |s| = 0.5: 0.25 / 1.25
     np.testing.assert_allclose(lengths[1:3], [0.2, 2500 / 2501], rtol=1e-5)
-    assert np.all(lengths < 1)
+    # rounding makes some of these longer than one without the bound
+    long = 1e6 * jax.random.normal(jax.random.key(0), (1000, 5))
+    assert np.all(capsule.capsule_lengths(capsule.squash(long)) < 1)
     gradient = jax.grad(lambda v: jnp.sum(capsule.capsule_lengths(v)))(
         jnp.array([[0.0, 0.0], [0.3, 0.4]])
     )
