@@ -6,6 +6,7 @@ Standard library only, so that ``--help`` and errors come back at once.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -316,6 +317,51 @@ def shrink(run: Run) -> None:
     run.train.seeds = 1
     run.train.sizes = ()
     run.evaluation.resamples = 100
+
+
+def choose(text: str, *groups: Sequence[str]) -> tuple[Any, ...]:
+    """What a survey recipe's variant text says, such as ``"resnet50,two,smoke"``.
+
+    Args:
+      text: words in any order; at most one of each group, and ``smoke``.
+      *groups: alternatives, the first of which is the default.
+
+    Returns:
+      A word of each group, and whether the text says ``smoke``.
+
+    Raises:
+      InputError: for any other word.
+    """
+    words = [word for word in text.split(",") if word]
+    chosen: list[Any] = []
+    for group in groups:
+        named = [word for word in words if word in group]
+        chosen.append(named[0] if named else group[0])
+    unused = [word for word in words if word not in (*chosen, "smoke")]
+    if unused:
+        allowed = [", ".join(group) for group in (*groups, ("smoke",))]
+        raise InputError(
+            f"variant {unused[0]!r}: must be one of {'; or one of '.join(allowed)}"
+        )
+    return (*chosen, "smoke" in words)
+
+
+def rehearse(run: Run, *, classes: Sequence[str] = (), size: int = 64) -> Run:
+    """The run on a few phantom pictures: what ``:smoke`` of a survey recipe is.
+
+    Args:
+      run: changed in place; its network, loss, optimizer and protocol stay.
+      classes: of the phantom, in this order; empty: all three.
+      size: of the pictures: at least what the network takes.
+    """
+    shrink(run)
+    data = run.data
+    data.name, data.dir, data.manifest, data.kwargs = "phantom", "", "", {}
+    data.split, data.group_key, data.test_source = "auto", "", ""
+    data.classes, data.size = tuple(classes), size
+    run.model.pretrained = ""
+    run.evaluation.positive = ""
+    return run
 
 
 def to_dict(run: Run) -> dict[str, Any]:
