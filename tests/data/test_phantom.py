@@ -51,10 +51,11 @@ def test_a_patient_does_not_depend_on_how_many_follow(drawn):
     assert fewer.fingerprint() == drawn.subset(np.arange(len(fewer))).fingerprint()
 
 
-def test_the_seed_changes_every_picture(drawn):
+def test_the_seed_changes_every_picture_and_patient():
     other = phantom(48, patients=5, pictures_per_patient=(1, 1), seed=1)
     same = phantom(48, patients=5, pictures_per_patient=(1, 1), seed=0)
     assert (np.abs(other.images.astype(int) - same.images).mean((1, 2, 3)) > 3).all()
+    assert (other.metadata["age"] != same.metadata["age"]).any()
 
 
 def test_another_size_shows_the_same_chest():
