@@ -50,13 +50,6 @@ def results(splits: Splits) -> dict[str, controls.Control]:
     return {control.name: control for control in controls.run(splits)}
 
 
-def test_an_honest_set_raises_no_alarm():
-    found = results(phantom_splits(""))
-    assert {name for name, c in found.items() if not c.sees_lungs} == BLIND
-    assert not [name for name, c in found.items() if c.alarm]
-    assert all(c.auc.estimate is not None for c in found.values())
-
-
 @pytest.mark.parametrize(
     ("shortcut", "expected", "innocent"),
     [
@@ -67,6 +60,7 @@ def test_an_honest_set_raises_no_alarm():
 )
 def test_each_planted_shortcut_is_found_by_its_control(shortcut, expected, innocent):
     found = results(phantom_splits(shortcut))
+    assert {name for name, c in found.items() if not c.sees_lungs} == BLIND
     for name in expected:
         assert found[name].alarm, name
     for name in innocent:
