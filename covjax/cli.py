@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import errno
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,6 +47,9 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
         status = main(sys.argv[1:])
     except InputError as error:
         status = fail(str(error))
+    except BrokenPipeError:  # the reader has seen enough, as in "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

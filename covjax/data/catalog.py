@@ -38,7 +38,16 @@ from covjax.data.builders import (
 from covjax.data.builders._base import DataSet, Download, Example
 from covjax.errors import InputError
 
-__all__ = ["CATALOG", "DataSet", "Download", "Example", "default_dir", "find"]
+__all__ = [
+    "CATALOG",
+    "DataSet",
+    "Download",
+    "Example",
+    "default_dir",
+    "find",
+    "original_dir",
+    "prepared_dir",
+]
 
 CATALOG: dict[str, DataSet] = {
     data_set.name: data_set
@@ -85,7 +94,27 @@ def find(name: str) -> DataSet:
     )
 
 
+def original_dir(name: str) -> Path:
+    """Where a set's original files lie unless told; where to put them if nowhere.
+
+    That is $COVJAX_DATA_DIR/NAME, or without one ~/.cache/covjax/data/NAME.
+    """
+    root = Path(os.environ.get("COVJAX_DATA_DIR") or "~/.cache/covjax/data")
+    short = name.replace("_", "")  # as MedMNIST writes pneumoniamnist
+    places = [root.expanduser() / folder for folder in (name, short)]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
 def default_dir(name: str) -> Path:
-    """Where a set lies unless told: $COVJAX_DATA_DIR/NAME or ~/.cache/covjax/data."""
-    root = os.environ.get("COVJAX_DATA_DIR") or "~/.cache/covjax/data"
-    return Path(root).expanduser() / name
+    """`original_dir`, or where the set lies prepared if only that is there."""
+    original, prepared = original_dir(name), prepared_dir() / name
+    return prepared if prepared.is_dir() and not original.is_dir() else original
+
+
+def prepared_dir(cache_dir: str = "") -> Path:
+    """Where ``python -m covjax.data prepare`` puts its sets: a TFDS folder.
+
+    Under the argument, $COVJAX_CACHE_DIR or ~/.cache/covjax.
+    """
+    chosen = cache_dir or os.environ.get("COVJAX_CACHE_DIR") or "~/.cache/covjax"
+    return Path(chosen).expanduser() / "prepared"

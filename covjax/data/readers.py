@@ -20,6 +20,8 @@ from covjax.errors import InputError
 MAX_PIXELS = 2**26  # 8192 x 8192; a full-field chest radiograph has about 2**24
 MAX_BYTES = 2**31  # of a file on disk
 
+FULL_RANGE = "covjax:full-range"  # a note in PNG files that `encode_png` makes
+
 FORMATS = "PNG, JPEG, TIFF, DICOM, NIfTI"
 
 
@@ -28,7 +30,8 @@ class Picture:
     """One decoded picture.
 
     Attributes:
-      array: uint8 or uint16, ``[height, width]`` (grey) or ``[height, width, 3]``.
+      array: uint8 or uint16 over its whole range, ``[height, width]`` (grey) or
+        ``[height, width, 3]``.
       header: what the file says of itself, for the audit: ``format``, ``mode``,
         ``width``, ``height``, ``bytes``; never a patient's name or number.
     """
@@ -119,9 +122,11 @@ def sniff(content: bytes) -> str:
 def encode_png(array: np.ndarray) -> bytes:
     """A uint8 or uint16 picture as PNG bytes, without loss; quick, not small."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", compress_level=1)
+    stream, notes = io.BytesIO(), PngInfo()
+    notes.add_text(FULL_RANGE, "yes")
+    Image.fromarray(array).save(stream, "PNG", compress_level=1, pnginfo=notes)
     return stream.getvalue()
 
 
@@ -161,7 +166,8 @@ def _read_with_pillow(content: bytes, kind: str, name: str) -> Picture:
 def _to_array(image: Any) -> np.ndarray:
     """A Pillow image of any mode as grey or RGB, 8 or 16 bit."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return to_uint16(np.asarray(image))
+        deep = to_uint16(np.asarray(image))
+        return deep if FULL_RANGE in image.info else fill_range(deep)
     if image.mode == "1":
         image = image.convert("L")
     if image.mode in ("L", "RGB"):
@@ -185,6 +191,17 @@ def to_uint16(values: np.ndarray) -> np.ndarray:
         return values.astype(np.uint16)
     scale = (2**16 - 1) / (high - low) if high > low else 0.0
     return np.rint((values - low) * scale).astype(np.uint16)
+
+
+def fill_range(values: np.ndarray) -> np.ndarray:
+    """Spreads values of 8, 10, 12 or 14 bits in a uint16 array over its 16 bits.
+
+    Detectors give 10 to 14 bits, and exports of their pictures keep the numbers. The
+    depth is the least that holds the greatest value.
+    """
+    greatest = int(values.max())
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if greatest < 2**bits)
+    return np.rint(values * (65535 / (2**bits - 1))).astype(np.uint16)
 
 
 def check_pixels(pixels: int, name: str) -> None:

@@ -128,6 +128,19 @@ def test_to_uint16_keeps_what_fits_and_survives_what_does_not():
     assert to_uint16(np.full((2, 2), 7.5)).tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_depths_below_16_bits_fill_the_range(bits):
+    white = 2**bits - 1
+    pixels = np.array([[0, white // 3, white // 2, white]], np.uint16)
+    array = read_image(encoded(pixels)).array
+    np.testing.assert_array_equal(array, np.rint(pixels / white * 65535))
+
+
+def test_what_covjax_encodes_is_not_stretched_again():
+    dark = np.array([[0, 100, 3000]], np.uint16)
+    np.testing.assert_array_equal(read_image(encode_png(dark)).array, dark)
+
+
 def test_header_says_what_the_file_is():
     content = encoded(GREY)
     assert read_image(content).header == {

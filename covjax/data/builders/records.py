@@ -106,6 +106,12 @@ class ChestBuilder(  # type: ignore[call-arg]
         (Path(self.data_dir) / "examples.sha256").write_text(key + "\n")
         write_examples(Path(self.data_dir), examples)
 
+    def _log_download_bytes(self) -> None:
+        """Says nothing: nothing is downloaded, and covjax has its own progress bar."""
+
+    def _log_download_done(self) -> None:
+        """Says nothing, as above."""
+
     def _post_download_and_prepare_hook(self) -> None:
         for left in (Path(self.data_dir_root) / self.name).glob("unfinished-*"):
             shutil.rmtree(left)
