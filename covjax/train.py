@@ -138,6 +138,8 @@ def pretrained(run: config.Run, splits: "Splits") -> Any:
         start,
         channels=data.channels,
         new_head=model.new_head,
+        mean=data.mean,
+        std=data.std,
     )
 
 

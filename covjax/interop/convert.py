@@ -62,6 +62,14 @@ def from_torch(
       InputError: where names or shapes differ; the line lists what is missing and
         what is left over, so that every tensor is used exactly once or none is.
     """
+    leaves = torch_leaves(model_name, tensors, variables)
+    return unflatten(checked(model_name, leaves, variables))
+
+
+def torch_leaves(
+    model_name: str, tensors: dict[str, np.ndarray], variables: Variables
+) -> Leaves:
+    """`from_torch` without its check of shapes."""
     given = {
         current_name(name): tensor
         for name, tensor in tensors.items()
@@ -70,11 +78,10 @@ def from_torch(
     family = fitting_family(model_name, given, variables)
     wanted = {torch_name(family, path): path for path in flatten(variables)}
     require_same_names(model_name, set(wanted), set(given))
-    leaves = {
+    return {
         path: _from_torch_axes(family, path, given[name])
         for name, path in wanted.items()
     }
-    return unflatten(checked(model_name, leaves, variables))
 
 
 def current_name(name: str) -> str:

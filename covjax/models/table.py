@@ -38,6 +38,7 @@ from covjax.models import (
     vgg,
     xception,
 )
+from covjax.models.constant import ConstantChannel
 
 
 class Entry(NamedTuple):
@@ -339,7 +340,9 @@ def create_model(name: str, *, num_classes: int, **kwargs: Any) -> nn.Module:
     Args:
       name: a key of `MODELS`.
       num_classes: how many scores the network gives for each picture.
-      **kwargs: further fields of the network, such as ``dtype``.
+      **kwargs: further fields of the network, such as ``dtype``;
+        ``constant_channel=True`` gives any network's stem a channel of ones beside
+        the picture (see `covjax.models.constant`).
 
     Returns:
       A Linen module; ``module.apply(variables, x, train=...)`` maps
@@ -354,12 +357,14 @@ def create_model(name: str, *, num_classes: int, **kwargs: Any) -> nn.Module:
         raise InputError(f"model {name!r}: unknown name; {hint}")
     if num_classes < 1:
         raise InputError(f"num_classes={num_classes!r}: must be at least 1")
+    constant_channel = kwargs.pop("constant_channel", False)
     make = MODELS[name].make
     fields = set(inspect.signature(make).parameters) - {"parent", "name", "num_classes"}
     for field in kwargs:
         if field not in fields:
             raise InputError(
                 f"model {name}: unknown argument {field!r}; "
-                f"known: {', '.join(sorted(fields))}"
+                f"known: {', '.join(sorted(fields | {'constant_channel'}))}"
             )
-    return make(num_classes=num_classes, **kwargs)
+    network = make(num_classes=num_classes, **kwargs)
+    return ConstantChannel(network) if constant_channel else network
