@@ -9,6 +9,7 @@ import numpy as np
 
 from covjax.evaluation import calibration, ranking
 from covjax.evaluation.counts import one_vs_rest, ratio
+from covjax.evaluation.intervals import wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,8 +162,13 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> Non
     _save(figure, path)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
-    """Share of right decisions by confidence, above the number of decisions."""
+def reliability(
+    labels: np.ndarray, probabilities: np.ndarray, path: Path, level: float
+) -> None:
+    """Share of right decisions by confidence, above the number of decisions.
+
+    Bars are Wilson's intervals, as if the pictures of a patient were independent.
+    """
     confidence, hits = calibration.confidence_and_hits(labels, probabilities)
     table = calibration.reliability(confidence, hits)
     full = table.counts > 0
@@ -171,7 +177,11 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, path: Path) -> No
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     share = ratio(table.hits, table.counts)[full]
-    upper.plot(table.confidence[full], share, marker="o", ms=5, **_line(0))
+    ends = [wilson(p, n, level) for p, n in zip(share, table.counts[full], strict=True)]
+    reach = np.abs(np.array(ends).T - share)
+    upper.errorbar(
+        table.confidence[full], share, reach, marker="o", ms=4, elinewidth=1, **_line(0)
+    )
     upper.set_title(f"Reliability, ECE {error:.3f}", fontsize=11, loc="left")
     upper.set(ylabel="share of right decisions", ylim=(-0.02, 1.02), xlim=(-0.01, 1.01))
     edges = np.linspace(0, 1, len(table.counts) + 1)

@@ -199,7 +199,9 @@ def draw(
     plots.precision_recall(
         labels, probabilities, class_names, workdir / "precision_recall.png"
     )
-    plots.reliability(labels, probabilities, workdir / "reliability.png")
+    plots.reliability(
+        labels, probabilities, workdir / "reliability.png", metrics["level"]
+    )
     if metrics["test"]["confusion_matrix"] is not None:
         matrix = np.array(metrics["test"]["confusion_matrix"])
         plots.confusion(matrix, class_names, workdir / "confusion.png")

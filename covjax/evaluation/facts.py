@@ -1,0 +1,192 @@
+"""What a finished run's files say, in sentences, each with the file that says it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from covjax import config
+from covjax.evaluation.checklists import Fact
+from covjax.evaluation.table import OVERALL
+
+Files = Mapping[str, Any]  # content by name, such as "metrics.json"; absent: missing
+
+
+def facts(files: Files) -> dict[str, Fact]:
+    """The facts that checklists ask for, of the files that are there."""
+    found: dict[str, Fact] = {}
+    for name, tell in (
+        ("config.json", _of_config),
+        ("data.json", _of_data),
+        ("environment.json", _of_environment),
+        ("log.jsonl", _of_log),
+        ("classifier.json", _of_classifier),
+        ("metrics.json", _of_metrics),
+        ("heatmaps", _of_heatmaps),
+    ):
+        if name in files:
+            found |= {key: Fact(text, name) for key, text in tell(files[name]).items()}
+    return found
+
+
+def changed(values: dict[str, Any], section: str) -> str:
+    """The fields of a section of the configuration that differ from the default."""
+    default = config.to_dict(config.Run())[section]
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in values[section].items()
+        if _listed(value) != _listed(default.get(name))
+    )
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _of_config(run: Any) -> dict[str, str]:
+    model, data, train = run["model"], run["data"], run["train"]
+    kwargs = "".join(f", {k} {v}" for k, v in model["kwargs"].items())
+    shape = f"{data['size']} x {data['size']} x {data['channels']}"
+    optimizer = run["optimizer"]
+    start = f"parameters of {model['pretrained']}" if model["pretrained"] else "random"
+    told = {
+        "model": f"{model['name']}{kwargs}, a convolutional network on {shape} pixels, "
+        f"computed in {model['dtype']}.",
+        "initial": f"{start}, seed {train['seed']}.",
+        "training": f"At most {train['epochs']} epochs of batches of "
+        f"{train['batch_size']}; {optimizer['name']}, learning rate "
+        f"{optimizer['learning_rate']:g}, {optimizer['schedule']} schedule; loss "
+        f"{train['loss']}; augmentation: {changed(run, 'augment') or 'none'}.",
+        "imbalance": f"Class weights: {train['class_weights']}; sampling: "
+        f"{train['sampling']}.",
+        "protocol": "The resolved configuration is kept with the run.",
+    }
+    if data["limit"] or data["classes"]:
+        kept = ", ".join(data["classes"]) or "all classes"
+        limit = f", at most {data['limit']} pictures a split" if data["limit"] else ""
+        told["subset"] = f"{kept}{limit}."
+    return told
+
+
+def _of_data(data: Any) -> dict[str, str]:
+    card, verdict = data["card"], data["verdict"]
+    counts = "; ".join(
+        f"{part}: {sum(c.values())} ({', '.join(f'{n} {k}' for k, n in c.items())})"
+        for part, c in data["counts"].items()
+    )
+    return {
+        "source": f"{card['name']}, {card['home']}. {card['citation']}",
+        "licence": card["licence"],
+        "counts": f"Pictures of {counts}. Exclusions before that are not recorded.",
+        "partition": f"{verdict['sentence']}.",
+        "disjoint": f"Patients: {verdict['verdict']}.",
+        "missing": f"{verdict['unknown_pictures']} pictures have no patient id; each "
+        "counts as a patient of its own.",
+    }
+
+
+def _of_environment(environment: Any) -> dict[str, str]:
+    versions = ", ".join(f"{k} {v}" for k, v in environment["versions"].items())
+    return {"software": f"Python {environment['python']}, {versions}."}
+
+
+def _of_log(rows: Any) -> dict[str, str]:
+    kept = [row["epoch"] for row in rows if row["best"]]
+    if not kept:
+        return {}
+    return {
+        "selection": f"Epoch {kept[-1]} of {len(rows)}, the best by the validation "
+        "split."
+    }
+
+
+def _of_classifier(classifier: Any) -> dict[str, str]:
+    steps = ", ".join(f"{k} {v}" for k, v in classifier["preprocess"].items())
+    return {
+        "preprocess": f"{steps}; the same object prepares pictures in use.",
+        "weights": "The network's parameters are kept with the run (weights.npz).",
+        "temperature": f"Temperature scaling, {classifier['temperature']:.3f}, fitted "
+        "on validation.",
+    }
+
+
+def _of_metrics(metrics: Any) -> dict[str, str]:
+    test = metrics["test"]
+    methods = "; ".join(sorted({m["method"] for m in test["overall"].values()}))
+    people = test["patients"]
+    told = {
+        "measures": ", ".join(OVERALL[k] for k in test["overall"])
+        + "; per class sensitivity, specificity, precision, NPV, F1, AUC.",
+        "uncertainty": f"{metrics['level']:.0%} intervals: {methods}.",
+        "internal": f"{test['n']} test pictures of "
+        f"{'unknown' if people is None else people} patients.",
+        "result": metrics["headline"],
+        "failures": f"{len(metrics['failures'])} wrong decisions are listed and drawn, "
+        "the most confident first.",
+        "prevalence": "; ".join(
+            f"{part}: "
+            + ", ".join(f"{c} {p:.1%}" for c, p in metrics[part]["prevalence"].items())
+            for part in ("validation", "test")
+        ),
+        "gaps": _gaps(metrics),
+        "limitations": " ".join(limitations(metrics)),
+        "recalibrated": "Calibration error on test "
+        f"{metrics['uncalibrated']['test']['ece']['estimate']:.3f} before, "
+        f"{test['overall']['ece']['estimate']:.3f} after temperature scaling.",
+    }
+    if metrics["controls"]:
+        names = ", ".join(row["name"] for row in metrics["controls"])
+        told["controls"] = f"Controls on the same test pictures: {names}."
+    if metrics["sources"]:
+        names = ", ".join(f"{row['source']} ({row['n']})" for row in metrics["sources"])
+        told["centres"] = f"Sources of the test pictures: {names}."
+        told["sources"] = f"Measured within each source: {names}."
+    if metrics["seeds"] is not None:
+        seeds = ", ".join(map(str, metrics["seeds"]["seeds"]))
+        told["ensemble"] = f"Mean probability of seeds {seeds}."
+    point = metrics["operating_point"]
+    if point is not None:
+        found = point["test"]
+        told["accuracy"] = "; ".join(
+            f"{name} {found[name]['estimate']:.3f} [{found[name]['low']:.3f}, "
+            f"{found[name]['high']:.3f}]"
+            for name in ("sensitivity", "specificity")
+            if found[name]["estimate"] is not None
+        )
+        told["output"] = (
+            f"A probability a class; {point['positive']} is called from "
+            f"{point['threshold']:.3f} on ({point['rule']}, on validation)."
+        )
+    return {key: text for key, text in told.items() if text}
+
+
+def _gaps(metrics: Any) -> str:
+    flagged = [OVERALL[k] for k, gap in metrics["gaps"].items() if gap["flagged"]]
+    if flagged:
+        return (
+            f"Validation and test differ by more than chance in {', '.join(flagged)}."
+        )
+    return "No measure differs between validation and test by more than chance."
+
+
+def _of_heatmaps(names: Any) -> dict[str, str]:
+    return {"heatmaps": f"{len(names)} heatmaps are shown."}
+
+
+def limitations(metrics: Any) -> list[str]:
+    """What the run's own numbers say against it."""
+    found = []
+    for row in metrics["controls"]:
+        if row["matches"]:
+            found.append(f"{row['sentence']} The network is not shown to be better.")
+    verdict = metrics["verdict"]
+    if verdict["verdict"] != "verified":
+        found.append(f"Patients in the splits: {verdict['sentence']}.")
+    if any(gap["flagged"] for gap in metrics["gaps"].values()):
+        found.append(_gaps(metrics))
+    if metrics["test"]["patients"] is None:
+        found.append(
+            "Some test pictures have no patient id: their intervals take them as "
+            "independent and may be too narrow."
+        )
+    if not metrics["sources"]:
+        found.append("The test pictures' sources are unknown, or there is one source.")
+    return found

@@ -1,0 +1,59 @@
+"""One self-contained page of a finished run.
+
+python -m covjax.report --workdir RUN
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from covjax import cli
+from covjax.errors import InputError
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    result = cli.Parser(
+        prog="covjax.report",
+        description="Writes report.html, one page that opens without a network, and "
+        "report.json, what it says.\nNothing is computed again and the test split is "
+        "not opened.",
+    )
+    result.add_argument(
+        "--workdir", type=Path, metavar="RUN", required=True, help="a finished run"
+    )
+    result.add_argument(
+        "--audit",
+        type=Path,
+        metavar="FILE",
+        help="an audit.json of the data set; default: the one in RUN, if any",
+    )
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the page; returns the exit status."""
+    flags = parser().parse_args(arguments)
+
+    from covjax.evaluation import page
+    from covjax.evaluation.report import write_json
+
+    files = page.read(flags.workdir, flags.audit)
+    try:
+        told = page.content(files)
+    except KeyError as error:
+        raise InputError(
+            f"{flags.workdir}: its files have no {error}; they must be of this version "
+            "of covjax"
+        ) from error
+    html = page.render(told, page.pictures(flags.workdir, told["heatmaps"]))
+    temporary = flags.workdir / "report.html.tmp"
+    temporary.write_text(html, encoding="utf-8")
+    os.replace(temporary, flags.workdir / "report.html")
+    write_json(flags.workdir / "report.json", told)
+    print(f"{told['m']['headline']}\n\nreport: {flags.workdir / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
