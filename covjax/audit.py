@@ -126,7 +126,24 @@ def table(audit: "Audit") -> str:
         )
     number = len(audit.alarms)
     ending = f"{number} {'alarm' if number == 1 else 'alarms'}"
-    return "\n".join([*lines, "", ending])
+    return "\n".join([*lines, "", *statistics(audit), "", ending])
+
+
+def statistics(audit: "Audit") -> list[str]:
+    """File size (medians) and exposure (means) of each class and source, in columns."""
+    names = list(dict.fromkeys(name for row in audit.statistics for name in row))
+    rows = [[name.removeprefix("file_") for name in names]]
+    for row in audit.statistics:
+        cells = [row.get(name, "") for name in names]
+        rows.append([f"{c:g}" if isinstance(c, float) else str(c) for c in cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 if __name__ == "__main__":

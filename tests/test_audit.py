@@ -19,6 +19,7 @@ def test_a_recipe_is_audited(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "ALARM" in printed
     assert "control: source" in printed
+    assert "class   covid19" in printed  # of the table of sizes and exposure
     record = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert record["data"] == "phantom"
     assert record["card"]["licence"]

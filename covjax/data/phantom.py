@@ -270,18 +270,22 @@ def _outlined(image: np.ndarray, mask: np.ndarray) -> Image.Image:
     return Image.fromarray(coloured.astype(np.uint8))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the sheet of pictures."""
+def main(arguments: Sequence[str]) -> int:
+    """Writes the sheet of pictures; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m covjax.data.phantom", description="Draw the phantom's classes."
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     parser.add_argument("--size", type=int, default=150, help="pixels of one picture")
     options = parser.parse_args(arguments)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     partial = options.out.with_suffix(".partial")
     sheet(options.size).save(partial, format="PNG", optimize=True)
     os.replace(partial, options.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    from covjax import cli
+
+    cli.run_command(main)

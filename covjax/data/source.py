@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from covjax import config
-from covjax.data import cache, catalog, decode, folder, phantom, prepared
+from covjax.data import cache, catalog, decode, folder, prepared
 from covjax.data.builders._base import Example
 from covjax.data.content import code_digest, content_digest
 from covjax.data.imageset import ImageSet
@@ -85,6 +85,8 @@ def open_source(
 
 def _phantom(data: config.Data, prepare: Preprocess) -> ImageSet:
     """The embedded set, drawn at the size that is wanted and prepared; cached."""
+    from covjax.data import phantom  # here, so that it can also be run as a command
+
     known = list(inspect.signature(phantom.phantom).parameters)[1:]
     for option in data.kwargs:
         if option not in known:
