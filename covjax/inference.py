@@ -50,6 +50,23 @@ def score_batch(
     return Scores(outputs, to_probabilities(outputs, loss, temperature))
 
 
+@partial(jax.jit, static_argnames=("model", "mean", "std"))
+def embed_batch(
+    model: nn.Module,
+    variables: Any,
+    images: jax.Array,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> jax.Array:
+    """Means over the last spatial map of one batch of uint8 pictures."""
+    pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
+    _, written = model.apply(variables, pixels, train=False, mutable=["intermediates"])
+    leaves = jax.tree_util.tree_flatten_with_path(written["intermediates"])[0]
+    marked = [x for path, x in leaves if "features" in jax.tree_util.keystr(path)]
+    return marked[-1].astype(jnp.float32).mean(axis=(1, 2))
+
+
 def score(
     model: nn.Module,
     variables: Any,
@@ -158,6 +175,21 @@ class Classifier:
           InputError: for pictures of another shape or type.
         """
         return self.scored(images).probabilities
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """Means over the last spatial map, float32 ``[n, features]``; see `scores`."""
+        check_pictures(images, self.preprocess)
+        mean, std = self.preprocess.mean, self.preprocess.std
+        parts = [
+            embed_batch(self.model, self.variables, batch, mean=mean, std=std)
+            for batch in padded(images, self.batch_size)
+        ]
+        return np.concatenate(parts)[: len(images)]
+
+    def pixels(self, images: np.ndarray) -> np.ndarray:
+        """What the network is given, float32, from prepared uint8 pictures."""
+        mean, std = self.preprocess.mean, self.preprocess.std
+        return np.asarray(normalise(jnp.asarray(images, jnp.float32) / 255, mean, std))
 
     def save(self, directory: Path) -> None:
         """Writes ``classifier.json`` and ``weights.npz``, each at once."""

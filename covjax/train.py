@@ -49,15 +49,16 @@ def main(arguments: Sequence[str]) -> int:
 
     from covjax import data
     from covjax.evaluation.operating_point import positive_class
-    from covjax.training.loop import Interrupted, claim
+    from covjax.training.loop import Interrupted, check_workdir, claim
     from covjax.training.memory import keep_freed_memory
     from covjax.training.parallel import enable_compilation_cache
 
     keep_freed_memory()
     enable_compilation_cache()
-    claim(workdir, run)
+    check_workdir(workdir, run)
     splits = data.load(run.data, progress=True)
     positive_class(run.evaluation, splits.train.class_names)  # wrong: say so now
+    claim(workdir, run)
     print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
     seeds = range(run.train.seed, run.train.seed + run.train.seeds)
     several = len(seeds) > 1

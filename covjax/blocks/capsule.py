@@ -182,7 +182,7 @@ def _route(x, kernel, rounds, accumulate):
     # the first couplings are uniform
     mean = jnp.sum(x, axis=1, keepdims=True, dtype=jnp.float32) / capsules
     sums = [jnp.broadcast_to(mean, (x.shape[0], capsules, x.shape[2]))]
-    directions = []
+    directions: list[jax.Array] = []
     for _ in range(rounds - 1):
         a = _directions(sums[-1], kernel)
         if accumulate and directions:

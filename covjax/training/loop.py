@@ -35,8 +35,13 @@ FREE = ("evaluation", "data.dir", "data.cache_dir", "train.checkpoint_epochs")
 class Splits(Protocol):
     """What `fit` needs of a data set that has been split."""
 
-    train: ImageSet
-    validation: ImageSet
+    @property
+    def train(self) -> ImageSet:
+        """Pictures to learn from."""
+
+    @property
+    def validation(self) -> ImageSet:
+        """Pictures to choose the best epoch by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,29 +225,34 @@ def best_of(
         ) from error
 
 
-def claim(workdir: Path, run: config.Run) -> None:
-    """Makes the work directory this run's, or finds that it is.
-
-    Raises:
-      InputError: when it holds another run.
-    """
-    values = json.loads(json.dumps(config.to_dict(run)))
+def check_workdir(workdir: Path, run: config.Run) -> None:
+    """Raises `InputError` when the work directory holds another run."""
     path = workdir / CONFIG
     if path.is_file():
         try:
             there = json.loads(path.read_text())
         except ValueError as error:
             raise InputError(f"{path}: damaged: {error}") from error
-        for name, old, new in differences(there, values):
+        for name, old, new in differences(there, plain(run)):
             raise InputError(
                 f"{workdir}: holds another run (config.{name} is {old!r} there and "
                 f"{new!r} here); choose another --workdir"
             )
     elif workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir}: is a file; the work directory must be a folder")
+
+
+def claim(workdir: Path, run: config.Run) -> None:
+    """Makes the work directory this run's; raises as `check_workdir`."""
+    check_workdir(workdir, run)
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, values)
+    write_json(workdir / CONFIG, plain(run))
     write_json(workdir / ENVIRONMENT, environment())
+
+
+def plain(run: config.Run) -> dict[str, Any]:
+    """The run as it reads back from JSON: lists for tuples."""
+    return json.loads(json.dumps(config.to_dict(run)))
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[tuple]:

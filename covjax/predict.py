@@ -1,0 +1,231 @@
+"""Judge pictures with a finished run: probabilities, decision, heat map, warnings.
+
+python -m covjax.predict --workdir runs/RUN scans/ --out predictions
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from covjax import cli
+from covjax.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from covjax.evaluation.familiarity import Familiarity
+    from covjax.inference import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture that could be read: its row, the file's size and the pixels."""
+
+    row: dict[str, Any]
+    sides: tuple[int, int]
+    image: "np.ndarray"
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    result = cli.Parser(
+        prog="covjax.predict",
+        description="Judges PNG, JPEG, TIFF, DICOM and NIfTI files with a finished "
+        "run.\nResearch only, not for diagnosis.",
+        epilog="A file that cannot be read gets its error in its row, and the rest "
+        "goes on. The numbers are those of the\nrun's own evaluation, bit for bit, "
+        "for one picture or a thousand.",
+    )
+    result.add_argument(
+        "--workdir", type=Path, required=True, metavar="RUN", help="the finished run"
+    )
+    result.add_argument("paths", nargs="+", type=Path, help="files or folders")
+    result.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions"),
+        metavar="DIR",
+        help="for predictions.csv and predictions.json (default: predictions)",
+    )
+    result.add_argument(
+        "--heatmaps", action="store_true", help="draw Grad-CAM of the decision too"
+    )
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Predicts as asked; returns the exit status."""
+    flags = parser().parse_args(arguments)
+    for path in flags.paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    if not flags.workdir.is_dir():
+        raise InputError(f"--workdir={flags.workdir}: no such run")
+
+    from tqdm import tqdm
+
+    from covjax.evaluation.familiarity import Familiarity
+    from covjax.inference import Classifier
+    from covjax.training.parallel import enable_compilation_cache
+
+    enable_compilation_cache()
+    classifier = Classifier.load(flags.workdir)
+    familiarity = Familiarity.load(flags.workdir)
+    files = sorted(set(listed(flags.paths)))
+    if not files:
+        raise InputError(f"{flags.paths[0]}: holds no files")
+    flags.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=len(files), unit="picture", disable=not sys.stderr.isatty()) as bar:
+        for start in range(0, len(files), classifier.batch_size):
+            some = files[start : start + classifier.batch_size]
+            found = judge(classifier, familiarity, some)
+            if flags.heatmaps:
+                draw_heatmaps(classifier, found, flags.out)
+            rows += [row for row, _ in found]
+            bar.update(len(some))
+    write(rows, flags.out)
+    failed = sum(bool(row["error"]) for row in rows)
+    print(f"{len(rows) - failed} pictures judged, {failed} could not be read")
+    print(f"{flags.out / 'predictions.csv'}: research only, not for diagnosis")
+    return 0
+
+
+def listed(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files themselves, and all files below the folders but hidden ones."""
+    for path in paths:
+        if path.is_dir():
+            yield from (
+                file
+                for file in path.rglob("*")
+                if file.is_file() and not file.name.startswith(".")
+            )
+        else:
+            yield path
+
+
+def judge(
+    classifier: "Classifier", familiarity: "Familiarity", files: Sequence[Path]
+) -> list[tuple[dict[str, Any], "Prepared | None"]]:
+    """A row for each file, with its prepared picture where it could be read."""
+    import numpy as np
+
+    results: list[tuple[dict[str, Any], Prepared | None]] = []
+    for file in files:
+        row: dict[str, Any] = {"file": str(file), "error": ""}
+        try:
+            prepared = read(classifier, file, row)
+        except InputError as error:
+            row["error"] = str(error)
+            prepared = None
+        results.append((row, prepared))
+    readable = [prepared for _, prepared in results if prepared is not None]
+    if not readable:
+        return results
+    images = np.stack([prepared.image for prepared in readable])
+    probabilities = classifier.scores(images)
+    embeddings = classifier.embeddings(images)
+    for prepared, scores, embedding in zip(
+        readable, probabilities, embeddings, strict=True
+    ):
+        prepared.row.update(decided(classifier, scores))
+        prepared.row["warnings"] = familiarity.warnings(
+            prepared.image, prepared.sides, embedding
+        )
+    return results
+
+
+def read(classifier: "Classifier", file: Path, row: dict[str, Any]) -> Prepared:
+    """Reads and prepares one file as training did."""
+    from covjax.data.readers import read_image
+
+    picture = read_image(file)
+    height, width = picture.array.shape[:2]
+    return Prepared(row, (width, height), classifier.preprocess(picture.array))
+
+
+def decided(classifier: "Classifier", scores: "np.ndarray") -> dict[str, Any]:
+    """Probabilities, the likeliest class, and calls at the frozen thresholds."""
+    names = classifier.class_names
+    row: dict[str, Any] = {
+        "probabilities": {n: float(p) for n, p in zip(names, scores, strict=True)},
+        "decision": names[int(scores.argmax())],
+    }
+    row["positive"] = {
+        name: bool(scores[names.index(name)].astype(float) >= threshold)
+        for name, threshold in classifier.thresholds.items()
+    }
+    return row
+
+
+def draw_heatmaps(
+    classifier: "Classifier",
+    results: Sequence[tuple[dict[str, Any], Prepared | None]],
+    out: Path,
+) -> None:
+    """Draws Grad-CAM of each decision over the prepared picture."""
+    import numpy as np
+    from PIL import Image
+
+    from covjax.evaluation.gradcam import heatmaps, overlay
+
+    readable = [(row, prepared) for row, prepared in results if prepared is not None]
+    if not readable:
+        return
+    images = np.stack([prepared.image for _, prepared in readable])
+    names = classifier.class_names
+    classes = np.array([names.index(row["decision"]) for row, _ in readable])
+    heat = heatmaps(
+        classifier.model,
+        classifier.variables,
+        classifier.pixels(images),
+        classes,
+        batch_size=classifier.batch_size,
+    )
+    folder = out / "heatmaps"
+    folder.mkdir(exist_ok=True)
+    for (row, prepared), one in zip(readable, heat, strict=True):
+        number = len(list(folder.iterdir()))
+        path = folder / f"{number:05d}-{Path(row['file']).stem}.png"
+        Image.fromarray(overlay(prepared.image, one)).save(path)
+        row["heatmap"] = str(path)
+
+
+def write(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """Writes the rows as JSON and as CSV, each whole or not at all."""
+    for name in ("predictions.json", "predictions.csv"):
+        temporary = out / (name + ".tmp")
+        with temporary.open("w", newline="") as file:
+            if name.endswith("json"):
+                json.dump(rows, file, indent=2)
+            else:
+                flat = [flattened(row) for row in rows]
+                columns = list(dict.fromkeys(key for row in flat for key in row))
+                table = csv.DictWriter(file, columns, restval="")
+                table.writeheader()
+                table.writerows(flat)
+        os.replace(temporary, out / name)
+
+
+def flattened(row: dict[str, Any]) -> dict[str, Any]:
+    """One level of columns: ``probability of covid19``, ``positive for covid19``."""
+    flat: dict[str, Any] = {
+        key: row[key] for key in ("file", "error", "decision") if key in row
+    }
+    for name, value in row.get("probabilities", {}).items():
+        flat[f"probability of {name}"] = value
+    for name, value in row.get("positive", {}).items():
+        flat[f"positive for {name}"] = value
+    flat["warnings"] = "; ".join(row.get("warnings", []))
+    if "heatmap" in row:
+        flat["heatmap"] = row["heatmap"]
+    return flat
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

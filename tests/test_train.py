@@ -1,0 +1,122 @@
+"""The main job as a user runs it: a recipe to a report, and one line for bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covjax import train
+from covjax.errors import InputError
+
+RECIPE = str(Path(__file__).resolve().parents[1] / "configs" / "resnet.py")
+SMALL = ["--config.model.name=squeezenet1_1", "--config.data.limit=8"]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two classes of six grey pictures each, every one of another patient."""
+    rng = np.random.default_rng(0)
+    for name in ("covid", "normal"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 256, (40, 50), np.uint8)
+            path = tmp_path / "pictures" / name / f"{name}{i}.png"
+            Image.fromarray(pixels).save(path)
+    return tmp_path / "pictures"
+
+
+def run_in_process(*words: str) -> None:
+    train.main(["--config", f"{RECIPE}:smoke", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--config.data.name=phantm"], ["phantm", "phantom"]),
+        (["--config.model.name=resnet19"], ["resnet19", "resnet18"]),
+        (["--config.model.kwargs.depth=3"], ["depth"]),
+        (["--config.data.size=16", "--config.model.name=densenet121"], ["16x16", "29"]),
+        (["--config.data.name=folder", "--config.data.dir=absent"], ["absent"]),
+        (["--config.data.kwargs.patience=3"], ["patience", "patients"]),
+        (["--config.data.classes=normal,flu"], ["flu", "covid19"]),
+        (["--config.train.devices=3"], ["devices=3", "8"]),
+        (["--config.train.freeze=nowhere"], ["nowhere", "stem"]),
+        (["--config.optimizer.stage_rates.nowhere=0.1"], ["nowhere"]),
+        (["--config.model.pretrained=absent.pth"], ["absent.pth"]),
+    ],
+    ids=lambda value: value[-1] if value[-1].startswith("--") else "",
+)
+def test_bad_input_is_one_line(tmp_path, words, parts):
+    with pytest.raises(InputError) as caught:
+        run_in_process("--workdir", str(tmp_path / "run"), *words)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_an_empty_class(tmp_path, folder):
+    (folder / "flu").mkdir()
+    with pytest.raises(InputError, match="flu"):
+        run_in_process(
+            "--workdir", str(tmp_path / "run"),
+            "--config.data.name=folder", f"--config.data.dir={folder}",
+        )  # fmt: skip
+
+
+def test_an_unreadable_picture_is_named(tmp_path, folder):
+    (folder / "covid" / "covid3.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(InputError, match=r"covid3\.png"):
+        run_in_process(
+            "--workdir", str(tmp_path / "run"),
+            "--config.data.name=folder", f"--config.data.dir={folder}",
+        )  # fmt: skip
+
+
+def test_a_failed_start_leaves_the_work_directory_free(tmp_path):
+    place = tmp_path / "run"
+    words = ["--config.data.name=folder", "--config.data.dir=absent"]
+    with pytest.raises(InputError, match="absent"):
+        run_in_process("--workdir", str(place), *words)
+    assert not place.exists()
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "covjax.train", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_your_own_pictures_to_a_report(tmp_path, folder):
+    """Trains on a folder, ends in a report, and does not open the test split again."""
+    words = [
+        "--config", f"{RECIPE}:smoke", *SMALL, "--workdir", str(tmp_path / "run"),
+        "--config.data.name=folder", f"--config.data.dir={folder}",
+        "--config.data.fractions=(0.5, 0.25, 0.25)",
+    ]  # fmt: skip
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "AUC" in done.stdout
+    run = tmp_path / "run"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["classes"] == ["covid", "normal"]
+    for name in ("roc.png", "confusion.png", "curves.png", "classifier.json"):
+        assert (run / name).stat().st_size > 0
+    assert len((run / "openings.jsonl").read_text().splitlines()) == 1
+
+    again = command(*words)
+    assert again.returncode == 0, again.stderr
+    assert "finished before" in again.stderr
+    assert len((run / "openings.jsonl").read_text().splitlines()) == 1
+
+    other = command(*words, "--config.train.seed=7")
+    assert other.returncode == 2
+    assert other.stderr.startswith("error: ")
+    assert "another run" in other.stderr
