@@ -1,0 +1,45 @@
+"""Row 1: Narin, Kaya, Pamuk 2020, arXiv 2003.10849: COVID-19 against normal.
+
+    python -m covjax.train --config configs/survey/row01_narin.py:resnet50
+        with --config.data.manifest=FILE
+
+Published: ResNet-50 accuracy 98 %, Inception-v3 97 %, Inception-ResNet-v2 87 %, mean
+of five folds. Not yet run here.
+
+Data: 50 COVID-19 X-rays of github.com/ieee8023/covid-chestxray-dataset and 50 normal
+ones of kaggle.com/paultimothymooney/chest-xray-pneumonia, as a manifest; which of
+them is not known. The two classes come from two sources, and pictures were shuffled
+without regard to patients: ``--config.data.split=grouped`` keeps these apart.
+
+Not known: the width of the dense layer before the classifier (here none), and the
+validation pictures (here a tenth of the training folds).
+"""
+
+from covjax import config
+
+NETWORKS = {
+    "resnet50": "timm/resnet50.tv_in1k",
+    "inception_v3": "timm/inception_v3.tv_in1k",
+    "inception_resnet_v2": "timm/inception_resnet_v2.tf_in1k",
+}
+
+
+def get_config(variant: str = "") -> config.Run:
+    network, smoke = config.choose(variant, tuple(NETWORKS))
+    run = config.Run()
+    run.model = config.Model(name=network, pretrained=NETWORKS[network], new_head=True)
+    run.data = config.Data(
+        name="folder",
+        classes=("normal", "COVID-19"),
+        size=224,
+        channels=3,
+        mean=(0.0,),
+        std=(1.0,),
+        split="image",
+        folds=5,
+    )
+    run.optimizer = config.Optimizer(name="adam", learning_rate=1e-5)
+    run.train = config.Train(epochs=30, batch_size=2)
+    if smoke:
+        return config.rehearse(run, classes=("normal", "covid19"), size=80)
+    return run
