@@ -38,7 +38,9 @@ def list_all() -> int:
     from covjax.data.catalog import CATALOG
 
     width = max(min(shutil.get_terminal_size((100, 24)).columns, 120), 60)
-    wrap = textwrap.TextWrapper(width - 4, break_long_words=False)
+    wrap = textwrap.TextWrapper(
+        width - 4, break_long_words=False, break_on_hyphens=False
+    )
     places = {name: _place(name) for name in CATALOG}
     for name, data_set in CATALOG.items():
         here = f"on this disk: {places[name]}" if places[name] else "not on this disk"

@@ -153,7 +153,7 @@ def build(data_set: DataSet, source: Path, target: Path) -> tuple[Path, bool]:
             if made_from.exists() and made_from.read_text().strip() == state:
                 return folder, False
             shutil.rmtree(folder)  # of other files, or of an older covjax
-        for left in root.glob(f"{records.VERSION}.incomplete*"):  # of a killed process
+        for left in root.glob("incomplete.*"):  # of a killed process
             shutil.rmtree(left)
         with (
             _bar(len(examples), f"preparing {data_set.name}", "picture") as bar,
