@@ -7,15 +7,18 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from covjax.inference import write
 from covjax.training.history import Record, Row
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 LOG = "log.jsonl"
 PACKAGES = ("covjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain",
@@ -37,10 +40,16 @@ class Log:
         # a resumed run goes on from its checkpoint; what came later is told anew
         lines = "".join(json.dumps(row) + "\n" for row in history)
         write(self.path, lines.encode())
-        self.told = len(history)
-        step = history[-1]["step"] + 1 if history else 0
-        self.events = SummaryWriter(str(workdir), purge_step=step)
+        self.known = self.told = len(history)
+        self.first_step = history[-1]["step"] + 1 if history else 0
         self.bar: tqdm | None = None
+
+    @cached_property
+    def events(self) -> "SummaryWriter":
+        """The TensorBoard writer, made when it is needed: importing it is slow."""
+        from tensorboardX import SummaryWriter
+
+        return SummaryWriter(str(self.path.parent), purge_step=self.first_step)
 
     @contextmanager
     def bar_of(self, record: Record, images: int) -> Iterator[None]:
@@ -93,7 +102,8 @@ class Log:
 
     def close(self) -> None:
         """Closes the event file."""
-        self.events.close()
+        if self.told > self.known:
+            self.events.close()
 
 
 def epoch_line(row: Row, epochs: int) -> str:

@@ -48,7 +48,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 def create_state(
     variables: Tree,
-    trainable: frozenset[str],
+    trainable: frozenset[str] | None,
     optimizer: optax.GradientTransformation,
     *,
     ema: bool,
@@ -58,7 +58,7 @@ def create_state(
 
     Args:
       variables: ``params`` and, where the network has some, ``batch_stats``.
-      trainable: paths of the parameters to train.
+      trainable: paths of the parameters to train; None: all.
       optimizer: the optax transform.
       ema: whether to keep a moving average; it starts at the parameters.
       key: a typed jax key.
@@ -76,8 +76,10 @@ def create_state(
     )
 
 
-def split(params: Tree, trainable: frozenset[str]) -> tuple[dict, dict]:
-    """The parameters whose path is in `trainable`, and the others."""
+def split(params: Tree, trainable: frozenset[str] | None) -> tuple[dict, dict]:
+    """The parameters whose path is in `trainable` (None: all), and the others."""
+    if trainable is None:
+        return dict(params), {}
     flat = flatten_dict(params, sep="/")
     chosen = {name: value for name, value in flat.items() if name in trainable}
     others = {name: value for name, value in flat.items() if name not in trainable}
@@ -161,7 +163,7 @@ def trainable_paths(
 
 
 def repartition(
-    state: TrainState, trainable: frozenset[str], optimizer: Any
+    state: TrainState, trainable: frozenset[str] | None, optimizer: Any
 ) -> TrainState:
     """The state with another set of trained parameters; what is known is kept.
 

@@ -1,7 +1,7 @@
 """What stays the same over the epochs of a run: network, data in place, programs."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +13,6 @@ from covjax import config
 from covjax.data.imageset import ImageSet
 from covjax.data.order import epoch_order, steps_per_epoch, training_batches
 from covjax.errors import InputError
-from covjax.evaluation.measures import selection
 from covjax.inference import make_network, score
 from covjax.training import parallel
 from covjax.training.history import Record, Row, plateau_factor
@@ -65,7 +64,6 @@ class Trainer:
         self.optimizer, self.schedule = make_optimizer(
             run.optimizer, epochs=run.train.epochs, steps_per_epoch=self.steps
         )
-        self.order = call_order(self.model, self.image_shape)
         self.runners: dict[tuple, parallel.Runner] = {}
         self.resident: Any = None
         for size in run.train.sizes:
@@ -110,9 +108,16 @@ class Trainer:
         zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
         return zeros.replace(key=key)
 
-    def trainable(self, epoch: int) -> frozenset[str]:
-        """Paths of the parameters that are trained in an epoch."""
+    @cached_property
+    def order(self) -> dict[str, list]:
+        """The network's parts, in the order of calls."""
+        return call_order(self.model, self.image_shape)
+
+    def trainable(self, epoch: int) -> frozenset[str] | None:
+        """Paths of the parameters that are trained in an epoch; None: all."""
         train = self.run.train
+        if not train.freeze:
+            return None
         thawed = int(epoch / train.unfreeze_epochs) if train.unfreeze_epochs else 0
         return trainable_paths(self.order, tuple(train.freeze), thawed)
 
@@ -238,6 +243,9 @@ class Trainer:
 
         A measure that is undefined, such as the AUC of one class, is None.
         """
+        # here, not above: SciPy's statistics take a second, and the first step waits
+        from covjax.evaluation.measures import selection
+
         labels = self.validation_set.labels
         if not len(labels):
             return {}
