@@ -61,7 +61,7 @@ CLAIM = (
     Item("30", "Robustness and sensitivity analysis", "controls"),
     Item("31", "Explanation of decisions", "heatmaps"),
     Item("32", "Evaluation on internal data", "internal"),
-    Item("33", "Evaluation on external data", "external"),
+    Item("33", "Evaluation on external data"),
     Item("34", "Registration of a clinical trial"),
     Item("35", "Numbers included and excluded", "counts"),
     Item("36", "Who is in each split", "counts"),
@@ -71,7 +71,7 @@ CLAIM = (
     Item("40", "Limitations", "limitations"),
     Item("41", "Implications for practice"),
     Item("42", "Where the full protocol is", "protocol"),
-    Item("43", "Availability of software, model and data", "availability"),
+    Item("43", "Availability of software, model and data", "weights"),
     Item("44", "Funding"),
 )
 
@@ -104,7 +104,7 @@ TRIPOD_AI = (
     Item("12f", "Updating, such as recalibration", "temperature"),
     Item("12g", "How predictions were computed", "output"),
     Item("13", "Class imbalance", "imbalance"),
-    Item("14", "Fairness", "subgroups"),
+    Item("14", "Fairness"),
     Item("15", "Output of the model and thresholds", "output"),
     Item("16", "Differences between training and evaluation data", "gaps"),
     Item("17", "Ethical approval"),

@@ -186,19 +186,29 @@ def test_validation_without_the_class_has_no_point():
 
 
 def test_applying_a_point_by_hand():
-    point = OperatingPoint("covid19", 0.5, "by hand")
+    point = OperatingPoint("covid19", 0.4, "by hand")  # 0.4 itself is called
     table = operating_point.apply(point, binary(LABELS, SCORES), NAMES, 0.95)
-    assert [table[k] for k in ("tp", "fp", "fn", "tn")] == [3, 1, 1, 3]
-    low, high = intervals.wilson(0.75, 4, 0.95)
-    assert table["sensitivity"]["low"] == low
-    assert table["specificity"]["high"] == high
+    assert [table[k] for k in ("tp", "fp", "fn", "tn")] == [3, 2, 1, 2]
+    expected = {
+        "sensitivity": 3 / 4,
+        "specificity": 2 / 4,
+        "precision": 3 / 5,
+        "npv": 2 / 3,
+        "fpr": 2 / 4,
+        "accuracy": 5 / 8,
+    }
+    for name, value in expected.items():
+        assert table[name]["estimate"] == pytest.approx(value), name
+    low, high = intervals.wilson(0.6, 5, 0.95)
+    assert (table["precision"]["low"], table["precision"]["high"]) == (low, high)
+    assert table["prevalence"] == 0.5
     row = table["at_prevalence"][1]
     assert row["prevalence"] == 0.05
     assert row["ppv"]["estimate"] == pytest.approx(
-        0.75 * 0.05 / (0.75 * 0.05 + 0.25 * 0.95)
+        0.75 * 0.05 / (0.75 * 0.05 + 0.5 * 0.95)
     )
     assert row["npv"]["estimate"] == pytest.approx(
-        0.75 * 0.95 / (0.75 * 0.95 + 0.25 * 0.05)
+        0.5 * 0.95 / (0.5 * 0.95 + 0.25 * 0.05)
     )
     assert row["ppv"]["low"] < row["ppv"]["estimate"] < row["ppv"]["high"]
 

@@ -81,8 +81,8 @@ def test_delong_equals_its_definition():
 
 
 def test_perfect_auc_has_an_honest_interval():
-    truth, scores = np.repeat([True, False], 10)[:, None], np.arange(20)[::-1, None]
-    found = intervals.area(truth, scores, np.arange(20), 0.95)
+    truth = np.repeat([True, False], [10, 20])[:, None]
+    found = intervals.area(truth, np.arange(30)[::-1, None], np.arange(30), 0.95)
     assert (found.estimate, found.high) == (1, 1)
     assert found.low == pytest.approx(intervals.wilson(1, 10, 0.95)[0])
     assert found.method == "Wilson over disjoint pairs"
@@ -132,6 +132,23 @@ def test_unknown_patients_are_apart():
     assert cluster[0] == cluster[2]
     assert len(np.unique(cluster)) == 4
     assert cluster.max() == 3
+
+
+def test_bias_correction_by_hand():
+    """Replicates that are normal, half a deviation too high: z0 is -0.5."""
+    values = 3 + 0.5 + stats.norm.ppf((np.arange(20000) + 0.5) / 20000)
+    low, high = intervals.bias_corrected(3, values, 0.95)
+    assert low == pytest.approx(3 + 0.5 - 2 * 0.5 - 1.96, abs=0.02)
+    assert high == pytest.approx(3 + 0.5 - 2 * 0.5 + 1.96, abs=0.02)
+
+
+def test_patients_are_counted_only_where_all_are_known():
+    labels, p = np.repeat([0, 1], 4), np.tile([0.5, 0.5], (8, 1))
+    for patients, expected in ((list("aabbccdd"), 4), ([*"aabbccd", ""], None)):
+        data = make(labels, p, patients)
+        tree = measured(data, ("a", "b"), level=0.95, resamples=5)
+        assert tree["patients"] == expected
+    assert tree["prevalence"] == {"a": 0.5, "b": 0.5}
 
 
 def test_several_labels_have_replicates():

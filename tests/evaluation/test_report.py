@@ -1,0 +1,495 @@
+"""The report of a run: files, table, page; what it must never say."""
+
+import dataclasses
+import html.parser
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covjax import config, report
+from covjax.errors import InputError
+from covjax.evaluation import page, plots, seeds
+from covjax.evaluation.calibration import Temperature
+from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
+from covjax.evaluation.controls import Control
+from covjax.evaluation.counts import one_vs_rest
+from covjax.evaluation.facts import facts
+from covjax.evaluation.intervals import Measure, area
+from covjax.evaluation.operating_point import choose
+from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.report import beside, freeze, write_report
+from covjax.evaluation.table import headline, summary_lines
+
+NAMES = ("normal", "pneumonia", "covid19")
+CARD = {"name": "drawn", "licence": "CC0", "citation": "none", "home": "here"}
+VERDICT = {
+    "verdict": "verified",
+    "sentence": "no patient is in two splits",
+    "unknown_pictures": 0,
+}
+
+
+def predictions(seed=0, n=60, sharpness=2.0, names=NAMES) -> Predictions:
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % len(names)
+    z = random.normal(size=(n, len(names)))
+    z[np.arange(n), labels] += sharpness
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return Predictions(
+        labels=labels.astype(np.int32),
+        probabilities=p.astype(np.float32),
+        patients=np.array([f"p{i // 2}" for i in range(n)]),
+        sources=np.array(["a", "b"])[np.arange(n) // 2 % 2],
+        files=np.array([f"<i>{i}</i>.png" for i in range(n)]),  # hostile to HTML
+    )
+
+
+def control(name, other: Predictions, sees_lungs=False) -> Control:
+    truth = one_vs_rest(other.labels, len(NAMES))
+    auc = area(truth, other.probabilities, np.arange(len(other)) // 2, 0.95)
+    sentence = f"A classifier of {name} reaches AUC {auc.estimate:.2f} here."
+    return Control(name, sees_lungs, other.probabilities, auc, {}, sentence)
+
+
+HISTORY = [
+    {"epoch": e, "loss": 1 / e, "validation_loss": 1.1 / e, "validation_auc": None}
+    | {"best": e < 3}
+    for e in (1, 2, 3)
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run: its folder and metrics."""
+    workdir = tmp_path_factory.mktemp("run")
+    run = config.Run()
+    run.evaluation.resamples = 50
+    raw = predictions(1)
+    temperature, point = freeze(raw, NAMES, run)
+    validation, test = (
+        dataclasses.replace(p, probabilities=temperature(p.probabilities))
+        for p in (raw, predictions(2))
+    )
+    images = np.random.default_rng(0).integers(0, 255, (60, 16, 16, 1), np.uint8)
+    metrics = write_report(
+        workdir,
+        run=run,
+        validation=validation,
+        test=test,
+        temperature=temperature,
+        point=point,
+        controls=[control("the border", predictions(3, sharpness=0.1))],
+        class_names=NAMES,
+        history=HISTORY,
+        card=CARD,
+        verdict=VERDICT,
+        images=images,
+    )
+    counts = {
+        part: dict.fromkeys(NAMES, 20) for part in ("train", "validation", "test")
+    }
+    files = {
+        "config.json": config.to_dict(run),
+        "data.json": {
+            "card": CARD,
+            "verdict": VERDICT,
+            "counts": counts,
+            "fingerprints": {"train": "0a1b"},
+        },
+        "environment.json": {
+            "command": ["train.py", "--config", "configs/densenet.py"],
+            "python": "3.11",
+            "platform": "none",
+            "versions": {"covjax": "0.1.0"},
+            "device": "cpu",
+            "devices": 1,
+        },
+        "classifier.json": {"preprocess": {"size": 64}, "temperature": 1.5},
+    }
+    for name, values in files.items():
+        (workdir / name).write_text(json.dumps(values))
+    opening = {"time": "2026-11-23", "checkpoint": "epoch 2", "reason": "final"}
+    (workdir / "openings.jsonl").write_text(json.dumps(opening) + "\n")
+    (workdir / "log.jsonl").write_text("\n".join(map(json.dumps, HISTORY)))
+    return workdir, metrics
+
+
+def test_files(finished):
+    workdir, metrics = finished
+    assert json.loads((workdir / "metrics.json").read_text()) == metrics
+    drawn = {path.stem for path in workdir.glob("*.png")}
+    assert drawn == set(page.PICTURES)
+    for name in drawn:
+        with Image.open(workdir / f"{name}.png") as picture:
+            pixels = np.asarray(picture.convert("L"))
+        assert min(pixels.shape) > 200
+        assert pixels.std() > 10  # something is drawn
+    assert not list(workdir.glob("*.tmp"))
+
+
+def test_metrics_hold_what_the_evidence_asks_for(finished):
+    _, metrics = finished
+    test = metrics["test"]
+    assert test["n"] == 60
+    assert test["patients"] == 30
+    assert np.sum(test["confusion_matrix"]) == 60
+    assert metrics["operating_point"]["positive"] == "covid19"
+    assert metrics["uncalibrated"]["test"]["ece"]["estimate"] is not None
+    assert [row["source"] for row in metrics["sources"]] == ["a", "b"]
+    assert set(metrics["gaps"]) <= set(test["overall"])
+    row = metrics["controls"][0]
+    expected = test["overall"]["auc"]["estimate"] - row["auc"]["estimate"]
+    assert row["lead"]["estimate"] == pytest.approx(expected)
+    assert not row["matches"]
+
+
+def test_failures_are_wrong_and_sorted(finished):
+    _, metrics = finished
+    chances = [row["probability"] for row in metrics["failures"]]
+    assert chances == sorted(chances, reverse=True)
+    wrong = 60 - np.trace(metrics["test"]["confusion_matrix"])
+    assert len(chances) == min(wrong, 24) > 3
+    for row in metrics["failures"]:
+        assert row["decision"] not in row["truth"]
+        assert row["file"] == f"<i>{row['row']}</i>.png"
+
+
+def test_calibration_is_undone_exactly_enough(finished):
+    _, metrics = finished
+    raw = predictions(2)
+    temperature = Temperature(metrics["temperature"], False)
+    calibrated = temperature(raw.probabilities)
+    inverse = Temperature(1 / metrics["temperature"], False)
+    np.testing.assert_allclose(inverse(calibrated), raw.probabilities, atol=1e-5)
+
+
+def test_table_has_estimates_with_intervals(finished):
+    _, metrics = finished
+    lines = summary_lines(metrics)
+    assert lines[0] == metrics["headline"]
+    auc = metrics["test"]["overall"]["auc"]
+    row = next(line for line in lines if line.startswith("AUC (macro)"))
+    assert row.split() == ["AUC", "(macro)", f"{auc['estimate']:.3f}",
+                           f"{auc['low']:.3f}", "to", f"{auc['high']:.3f}"]  # fmt: skip
+    assert max(map(len, lines[1:])) <= 100
+    assert any(line.startswith("the border") for line in lines)
+
+
+def matching(metrics, sees_lungs):
+    row = metrics["controls"][0] | {"matches": True, "sees_lungs": sees_lungs}
+    return metrics | {"controls": [row]}
+
+
+def test_a_control_that_matches_comes_first(finished):
+    _, metrics = finished
+    assert metrics["headline"].startswith("densenet121 on phantom: AUC")
+    blind = headline(matching(metrics, sees_lungs=False))
+    assert blind.startswith("Not evidence of disease: a classifier of the border")
+    seeing = headline(matching(metrics, sees_lungs=True))
+    assert seeing.startswith("No better than a simple method: a classifier")
+    for text in (blind, seeing):
+        assert metrics["headline"] in text
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "matches"), [(2.0, True), (1.9, True), (0.5, False)]
+)
+def test_which_controls_match(finished, sharpness, matches):
+    row = beside(
+        control("x", predictions(7, sharpness=sharpness)), predictions(2), 0.95
+    )
+    assert row["matches"] == matches
+
+
+def test_a_control_that_was_not_fitted_does_not_match():
+    absent = dataclasses.replace(
+        control("x", predictions(7)),
+        probabilities=None,
+        auc=Measure(None, None, None, 60, "not fitted", "one source"),
+    )
+    row = beside(absent, predictions(2), 0.95)
+    assert row["lead"] is None
+    assert not row["matches"]
+
+
+def test_splits_without_a_class_still_have_a_report(tmp_path):
+    test = predictions(2)
+    rows = np.flatnonzero(test.labels != 2)
+    part = Predictions(
+        **{f.name: getattr(test, f.name)[rows] for f in dataclasses.fields(test)}
+    )
+    run = config.Run()
+    run.evaluation.resamples = 20
+    metrics = write_report(
+        tmp_path,
+        run=run,
+        validation=part,
+        test=part,
+        temperature=Temperature(1.0, False),
+        point=choose(part, NAMES, run.evaluation),
+        controls=[],
+        class_names=NAMES,
+        history=[],
+        card=CARD,
+        verdict=VERDICT,
+        images=None,
+    )
+    assert metrics["operating_point"] is None
+    assert metrics["headline"].endswith("needs pictures of the class and of another.")
+    lines = "\n".join(summary_lines(metrics))
+    assert "no operating point" in lines
+    assert "note: covid19, sensitivity: no picture of this class" in lines
+    assert not (tmp_path / "pictures.png").exists()
+    report.main(["--workdir", str(tmp_path)])
+    assert "no picture of this class" in (tmp_path / "report.html").read_text()
+
+
+def test_several_labels_have_a_report(tmp_path):
+    random = np.random.default_rng(0)
+    truth = (random.random((40, 3)) < 0.4).astype(np.uint8)
+    p = np.clip(0.5 * truth + 0.5 * random.random((40, 3)), 0, 1).astype(np.float32)
+    data = dataclasses.replace(predictions(n=40), labels=truth, probabilities=p)
+    run = config.Run()
+    run.train.loss, run.evaluation.resamples = "binary", 20
+    temperature, point = freeze(data, NAMES, run)
+    assert temperature.independent
+    metrics = write_report(
+        tmp_path,
+        run=run,
+        validation=data,
+        test=data,
+        temperature=temperature,
+        point=point,
+        controls=[],
+        class_names=NAMES,
+        history=[],
+        card=CARD,
+        verdict=VERDICT,
+        images=np.zeros((40, 8, 8, 3), np.uint8),
+    )
+    assert metrics["test"]["confusion_matrix"] is None
+    assert summary_lines(metrics)
+    report.main(["--workdir", str(tmp_path)])
+
+
+def test_grid_shows_every_class_evenly():
+    labels = np.repeat([0, 1], [100, 3])
+    rows = plots.grid_rows(labels, 2, 24)
+    assert len(rows) == len(set(rows)) == 15  # twelve and all three
+    assert (labels[rows] == 1).sum() == 3
+    assert {0, 99} <= set(rows)
+
+
+# Several seeds
+
+
+@pytest.fixture
+def places(finished, tmp_path):
+    _, metrics = finished
+    result = {}
+    for seed, value in ((0, 0.8), (1, 0.9), (2, 1.0)):
+        result[seed] = tmp_path / f"seed-{seed}"
+        result[seed].mkdir()
+        copy = json.loads(json.dumps(metrics))
+        copy["test"]["overall"]["auc"]["estimate"] = value
+        (result[seed] / "metrics.json").write_text(json.dumps(copy))
+        predictions(seed).save(result[seed] / "predictions_test.npz")
+    return result
+
+
+def test_every_seed_is_listed(places):
+    table = seeds.table(places)
+    row = table["measures"]["auc"]
+    assert table["seeds"] == [0, 1, 2]
+    assert row["values"] == [0.8, 0.9, 1.0]
+    assert row["mean"] == pytest.approx(0.9)
+    assert row["sd"] == pytest.approx(0.1)
+    assert (row["min"], row["max"]) == (0.8, 1.0)
+    assert "accuracy at threshold" in table["measures"]
+
+
+def test_part_of_the_seeds_is_no_result(places):
+    (places[1] / "metrics.json").unlink()
+    with pytest.raises(InputError, match="seeds 1 of 3 have not finished"):
+        seeds.table(places)
+
+
+def test_ensemble_is_the_mean_on_the_same_pictures(places):
+    joined = seeds.ensemble(places, "test")
+    members = [predictions(seed).probabilities for seed in places]
+    np.testing.assert_allclose(joined.probabilities, np.mean(members, axis=0), 1e-5)
+    predictions(0, n=30).save(places[2] / "predictions_test.npz")
+    with pytest.raises(InputError, match="seed-2"):
+        seeds.ensemble(places, "test")
+
+
+def test_seeds_stand_before_the_ensemble(finished, places):
+    _, metrics = finished
+    joint = metrics | {"seeds": seeds.table(places)}
+    text = headline(joint)
+    assert "AUC 0.900 in the mean of 3 seeds" in text
+    assert text.index("mean of 3 seeds") < text.index("ensemble")
+    lines = "\n".join(summary_lines(joint))
+    assert "seed 0   seed 1   seed 2" in lines
+
+
+def test_predictions_come_back(tmp_path):
+    data = predictions()
+    data.save(tmp_path / "p.npz")
+    for f in dataclasses.fields(data):
+        back = getattr(Predictions.load(tmp_path / "p.npz"), f.name)
+        np.testing.assert_array_equal(back, getattr(data, f.name))
+    (tmp_path / "p.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"p\.npz"):
+        Predictions.load(tmp_path / "p.npz")
+
+
+# The page
+
+
+class Page(html.parser.HTMLParser):
+    """Collects text, tags left open and addresses."""
+
+    VOID = ("meta", "img", "br", "line", "circle")
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.open, self.addresses = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.addresses += [values[k] for k in ("src", "href") if k in values]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def made(finished):
+    workdir, _ = finished
+    (workdir / "heatmaps").mkdir()
+    Image.new("L", (9, 9)).save(workdir / "heatmaps" / "covid19.png")
+    audit = {"findings": [{"level": "alarm", "topic": "border", "sentence": "Found."}]}
+    (workdir / "audit.json").write_text(json.dumps(audit))
+    assert report.main(["--workdir", str(workdir)]) == 0
+    return (workdir / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_is_whole_and_needs_no_network(made):
+    parsed = Page(made)
+    assert parsed.open == []
+    assert len(parsed.addresses) == len(page.PICTURES) + 1
+    assert all(a.startswith("data:image/png;base64,") for a in parsed.addresses)
+    assert "http" not in made.replace("http://www.w3.org", "")
+    assert "url(" not in made
+
+
+def test_page_says_it_all(finished, made):
+    _, metrics = finished
+    text = " ".join(" ".join(Page(made).text).split())
+    assert text.index(metrics["headline"]) < 5000  # after the style, first in the body
+    for words in (
+        "Research only, not for diagnosis.",
+        "CC0",
+        "no patient is in two splits",
+        "Found.",
+        "Intended use",
+        "python -m covjax.train --config configs/densenet.py",
+        "epoch 2",
+        "Epoch 2 of 3",
+        "CLAIM checklist, draft",
+        "TRIPOD+AI checklist, draft",
+        "0a1b",
+    ):
+        assert words in text, words
+    assert f"{metrics['test']['overall']['auc']['low']:.3f}" in text
+    assert "<i>" not in made  # names of files are escaped
+    assert "<i>" in text
+
+
+def test_json_behind_the_page(finished, made):
+    workdir, metrics = finished
+    told = json.loads((workdir / "report.json").read_text())
+    assert told["m"] == metrics
+    assert len(told["claim"]) == 44
+    assert told["heatmaps"] == ["covid19"]
+
+
+def test_no_item_is_filled_without_its_file(finished):
+    workdir, _ = finished
+    files = page.read(workdir, None)
+    known = facts(files)
+    for checklist in (CLAIM, TRIPOD_AI):
+        assert len({item.number for item in checklist}) == len(checklist)
+        rows = fill(checklist, known)
+        filled = [row for row in rows if row["text"]]
+        assert len(filled) >= 15
+        assert all(row["artefact"] in files for row in filled)
+        assert any(not row["text"] for row in rows)
+        for absent in files:
+            left = facts({k: v for k, v in files.items() if k != absent})
+            assert absent not in {row["artefact"] for row in fill(checklist, left)}
+        assert not any(row["text"] for row in fill(checklist, {}))
+
+
+def test_every_fact_is_asked_for(finished):
+    workdir, _ = finished
+    asked = {item.fact for item in CLAIM + TRIPOD_AI}
+    told = set(facts(page.read(workdir, None)))
+    assert told <= asked
+    assert asked - told == {None, "subset", "ensemble"}  # this run has none of these
+
+
+def test_alarm_colours_the_first_line(finished):
+    _, metrics = finished
+    told = page.content({"metrics.json": matching(metrics, sees_lungs=False)})
+    assert told["alarm"]
+    text = page.render(told, {})
+    assert 'class="headline alarm"' in text
+    assert "The network is not shown to be better." in text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda d: None, "must be a finished run"),
+        (lambda d: (d / "metrics.json").write_text("{"), "metrics.json: not JSON"),
+        (lambda d: (d / "metrics.json").write_text("{}"), "have no 'test'"),
+    ],
+)
+def test_not_a_run(tmp_path, prepare, words):
+    prepare(tmp_path)
+    with pytest.raises(InputError, match=words) as caught:
+        report.main(["--workdir", str(tmp_path)])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_missing_audit(finished):
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
+        report.main(["--workdir", str(finished[0]), "--audit", "none.json"])
+
+
+def test_command_line_ends_with_one_line_and_status_2(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "covjax.report", "--workdir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path}: must be a finished run")
+    assert done.stderr.count("\n") == 1
