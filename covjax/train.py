@@ -8,7 +8,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,10 @@ from covjax import cli, config
 
 if TYPE_CHECKING:
     from covjax.data import Splits
+    from covjax.inference import Classifier
     from covjax.training.loop import Fit
 
 METRICS = "metrics.json"
-OPENINGS = "openings.jsonl"  # each look at the test split
 
 
 def parser() -> cli.Parser:
@@ -153,8 +152,10 @@ def finish(
     before the test split is opened.
     """
     from covjax.evaluation import controls
+    from covjax.evaluation.explanation import explain, without_parts
     from covjax.evaluation.predictions import Predictions
     from covjax.evaluation.report import freeze, write_report
+    from covjax.evaluation.seal import open_test
     from covjax.inference import Classifier
 
     classifier = Classifier(
@@ -180,14 +181,14 @@ def finish(
         splits.validation, classifier.scores(splits.validation.images)
     )
     validation.save(workdir / "predictions_validation.npz")
-    opening = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "checkpoint": f"epoch {result.best_epoch}",
-        "reason": "final evaluation of covjax.train",
-    }
-    with (workdir / OPENINGS).open("a") as file:
-        file.write(json.dumps(opening) + "\n")
-    test = Predictions.of(splits.test, classifier.scores(splits.test.images))
+    learn_familiar(classifier, splits, workdir, run.train.seed)
+    test_set = open_test(
+        splits,
+        workdir,
+        f"epoch {result.best_epoch}",
+        "final evaluation of covjax.train",
+    )
+    test = Predictions.of(test_set, classifier.scores(test_set.images))
     test.save(workdir / "predictions_test.npz")
     return write_report(
         workdir,
@@ -201,8 +202,28 @@ def finish(
         history=result.history,
         card=splits.card,
         verdict=splits.verdict,
-        images=splits.test.images,
+        images=test_set.images,
+        explanation=explain(classifier, test_set, workdir)
+        | {"parts": without_parts(classifier, test_set, level=run.evaluation.level)},
     )
+
+
+def learn_familiar(
+    classifier: "Classifier", splits: "Splits", workdir: Path, seed: int
+) -> None:
+    """Saves what training pictures are like, for the warnings of covjax.predict."""
+    import numpy as np
+
+    from covjax.evaluation.familiarity import REFERENCES, Familiarity
+
+    count = min(len(splits.train), REFERENCES)
+    rows = np.random.default_rng(seed).choice(len(splits.train), count, replace=False)
+    familiarity = Familiarity.of(
+        splits.train.subset(np.sort(rows)),
+        classifier.embeddings(splits.train.images[np.sort(rows)]),
+        classifier.embeddings(splits.validation.images),
+    )
+    familiarity.save(workdir)
 
 
 def join_seeds(

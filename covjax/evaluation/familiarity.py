@@ -43,21 +43,16 @@ class Familiarity:
         train: ImageSet,
         train_embeddings: np.ndarray,
         validation_embeddings: np.ndarray,
-        seed: int = 0,
     ) -> "Familiarity":
         """Learns limits: sizes and exposure on training, distance on validation.
 
         Args:
-          train: the training split.
-          train_embeddings: ``[n, features]`` of its pictures, or of some of them.
+          train: training pictures.
+          train_embeddings: ``[n, features]``, theirs.
           validation_embeddings: of the validation split, which the network has not
             been fitted to, so that its distances are those of new, familiar pictures.
-          seed: of the choice of references.
         """
-        rng = np.random.default_rng(seed)
-        count = min(REFERENCES, len(train_embeddings))
-        chosen = rng.choice(len(train_embeddings), count, replace=False)
-        references = _unit(train_embeddings[np.sort(chosen)]).astype(np.float16)
+        references = _unit(train_embeddings).astype(np.float16)
         distances = _distances(references, validation_embeddings)
         levels = np.array([exposure(np.asarray(image)) for image in train.images])
         tails = (TAIL / 2, 1 - TAIL / 2)

@@ -63,6 +63,7 @@ def write_report(
     verdict: dict[str, Any],
     images: np.ndarray | None,
     seeds: dict[str, Any] | None = None,
+    explanation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures both splits, writes ``metrics.json`` and the plots.
 
@@ -82,6 +83,7 @@ def write_report(
         None to draw none.
       seeds: out of `covjax.evaluation.seeds.table`, where the predictions are the
         mean of several seeds.
+      explanation: out of `covjax.evaluation.explanation`; None for several seeds.
 
     Returns:
       What stands in ``metrics.json``.
@@ -110,6 +112,7 @@ def write_report(
             for name, split in (("validation", validation), ("test", test))
         },
         "operating_point": None,
+        "explanation": explanation,
         "failures": failures(test, names),
         "controls": [
             beside(control, test, run.evaluation.level) for control in controls

@@ -60,13 +60,39 @@ def _lower(sentence: str) -> str:
 
 def summary_lines(metrics: dict[str, Any]) -> list[str]:
     """The test split's measures as a short table for the terminal."""
+    lines = [
+        metrics["headline"],
+        "",
+        *_measure_lines(metrics),
+        "",
+        *_point_lines(metrics),
+    ]
+    if metrics["seeds"] is not None:
+        lines += ["", *_seed_lines(metrics["seeds"])]
+    lines += ["", *_control_lines(metrics)]
+    lines += _explanation_lines(metrics.get("explanation"))
+    return [*lines, *_notes(metrics)]
+
+
+def external_lines(metrics: dict[str, Any]) -> list[str]:
+    """A finished run's measures on another data set, or on its own test split again."""
+    lines = [f"{metrics['run']} ({metrics['model']}) on {metrics['data']}", ""]
+    lines += [*_measure_lines(metrics), "", *_point_lines(metrics)]
+    for name, column in (("sources", "source"), ("subgroups", "group")):
+        if metrics[name]:
+            lines += ["", f"AUC by {column}".ljust(20) + " estimate   interval"]
+        for row in metrics[name]:
+            lines.append(f"{row[column]:<20}{_cells(row['auc'])}   n {row['n']}")
+    return lines
+
+
+def _measure_lines(metrics: dict[str, Any]) -> list[str]:
+    """Who was judged, the overall measures, and those of each class."""
     test, level = metrics["test"], metrics["level"]
     patients = test["patients"]
     people = "patients unknown" if patients is None else f"{patients} patients"
     make_up = ", ".join(f"{name} {p:.0%}" for name, p in test["prevalence"].items())
     lines = [
-        metrics["headline"],
-        "",
         f"test split: {test['n']} pictures, {people} ({make_up})",
         "",
         f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval'}",
@@ -82,10 +108,36 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     macro = test["macro"] | {"auc": test["overall"]["auc"]}
     cells = "".join(f"{_number(macro[m]):>12}" for m in PER_CLASS)
     lines.append("macro".ljust(width) + cells)
-    lines += ["", *_point_lines(metrics)]
-    if metrics["seeds"] is not None:
-        lines += ["", *_seed_lines(metrics["seeds"])]
-    return [*lines, "", *_control_lines(metrics), *_notes(metrics)]
+    return lines
+
+
+def _explanation_lines(found: dict[str, Any] | None) -> list[str]:
+    """Where the heat lies, and what is left without parts of the picture."""
+    if found is None:
+        return []
+    lines = ["", f"where the network looks (Grad-CAM of {found['pictures']} pictures)"]
+    for name, row in found["masks"].items():
+        lines.append(
+            f"{name:<20}{row['share']:.0%} of the heat inside, {row['area']:.0%} of "
+            f"the picture; hottest pixel inside in {row['pointing']:.0%}"
+        )
+    if found["like_random"] is not None:
+        lines.append(
+            f"{'shuffled weights':<20}rank correlation of the maps "
+            f"{found['like_random']:.2f} (near 1: the maps do not show what was learnt)"
+        )
+    lungs = found["masks"].get("lungs")
+    if lungs is not None and lungs["share"] < lungs["area"]:
+        lines.append(
+            "note: the heat lies outside the lungs more than evenly spread heat"
+        )
+    lines += ["", "the network's AUC without parts of the picture"]
+    for row in found["parts"]:
+        part = (
+            row["part"] if row["share"] is None else f"{row['part']} {row['share']:.0%}"
+        )
+        lines.append(f"{part:<20}{_cells(row['auc'])}")
+    return lines
 
 
 def _point_lines(metrics: dict[str, Any]) -> list[str]:

@@ -1,0 +1,205 @@
+"""Evaluate finished runs: on their own test split, or on any other data set.
+
+python -m covjax.evaluate --workdir runs/RUN --data folder --dir PICTURES
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from covjax import cli, config
+from covjax.errors import InputError
+
+if TYPE_CHECKING:
+    from covjax.data import ImageSet
+    from covjax.evaluation.predictions import Predictions
+    from covjax.inference import Classifier
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    result = cli.Parser(
+        prog="covjax.evaluate",
+        description="Measures finished runs with intervals, on any data set "
+        "(external validation) or on their own test split.\nSeveral runs are "
+        "compared by paired tests with the first.",
+        epilog="Classes are matched by name; --map gives names of the data set the "
+        "names that the network knows:\n  --map Covid-19=covid19,No_findings=normal",
+    )
+    result.add_argument(
+        "--workdir",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="finished runs of the same classes",
+    )
+    result.add_argument("--data", default="", metavar="NAME", help="another data set")
+    result.add_argument("--dir", default="", help="where its files lie")
+    result.add_argument("--manifest", default="", metavar="CSV", help="for folder")
+    result.add_argument("--map", default="", metavar="THEIRS=OURS,...")
+    result.add_argument(
+        "--limit", type=int, default=0, help="at most so many pictures; 0: all"
+    )
+    result.add_argument(
+        "--reason",
+        default="covjax.evaluate",
+        help="noted where the run's own test split is opened again",
+    )
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluates as asked; returns the exit status."""
+    flags = parser().parse_args(arguments)
+    for workdir in flags.workdir:
+        if not (workdir / "classifier.json").is_file():
+            raise InputError(f"--workdir={workdir}: not a finished run")
+    if not flags.data and (flags.dir or flags.manifest or flags.map):
+        raise InputError("--dir, --manifest and --map need --data NAME")
+
+    from covjax.training.memory import keep_freed_memory
+    from covjax.training.parallel import enable_compilation_cache
+
+    keep_freed_memory()
+    enable_compilation_cache()
+    results = [evaluate(workdir, flags) for workdir in flags.workdir]
+    if len(results) > 1:
+        show_comparison(flags.workdir, [predictions for predictions, _ in results])
+    return 0
+
+
+def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
+    """Measures one run, writes and prints the result."""
+    from covjax.evaluation.measured import by_source, measured
+    from covjax.evaluation.operating_point import OperatingPoint, apply
+    from covjax.evaluation.predictions import Predictions
+    from covjax.evaluation.report import write_json
+    from covjax.evaluation.subgroups import by_subgroup
+    from covjax.evaluation.table import external_lines
+    from covjax.inference import Classifier
+
+    classifier = Classifier.load(workdir)
+    run = config.from_dict(json.loads((workdir / "config.json").read_text()))
+    images = pictures(workdir, run, classifier, flags)
+    predictions = Predictions.of(images, classifier.scores(images.images))
+    names, level = classifier.class_names, run.evaluation.level
+    how: dict[str, Any] = {"level": level, "resamples": run.evaluation.resamples}
+    metrics: dict[str, Any] = {
+        "model": classifier.model_name,
+        "run": workdir.name,
+        "data": images.name,
+        "classes": list(names),
+        **how,
+        "test": measured(predictions, names, **how),
+        "sources": by_source(predictions, names, level=level),
+        "subgroups": by_subgroup(images, predictions, names, level=level),
+        "operating_point": None,
+    }
+    for positive, threshold in classifier.thresholds.items():
+        point = OperatingPoint(positive, threshold, "chosen on the run's validation")
+        metrics["operating_point"] = point.to_dict() | {
+            "test": apply(point, predictions, names, level)
+        }
+    place = workdir / f"evaluation-{images.name or 'test'}"
+    place.mkdir(exist_ok=True)
+    predictions.save(place / "predictions.npz")
+    write_json(place / "metrics.json", metrics)
+    print("\n".join(external_lines(metrics)))
+    print(f"\nwritten: {place}\n")
+    return predictions, metrics
+
+
+def pictures(
+    workdir: Path, run: config.Run, classifier: "Classifier", flags: Any
+) -> "ImageSet":
+    """The pictures to judge, labelled in the network's order of classes."""
+    from covjax import data
+    from covjax.data.loading import load_whole
+    from covjax.evaluation.seal import open_test
+
+    if not flags.data:
+        splits = data.load(run.data, progress=True)
+        return open_test(splits, workdir, "the saved classifier", flags.reason)
+    wanted = replace(
+        run.data,
+        name=flags.data,
+        dir=flags.dir,
+        manifest=flags.manifest,
+        kwargs={},
+        classes=(),
+        limit=flags.limit,
+        split="auto",
+    )
+    config.check(replace(run, data=wanted))
+    images = load_whole(wanted, classifier.preprocess, progress=True)
+    return match_classes(images, classifier.class_names, flags.map)
+
+
+def match_classes(
+    images: "ImageSet", class_names: tuple[str, ...], mapping: str
+) -> "ImageSet":
+    """The set with the network's classes, in its order.
+
+    Raises:
+      InputError: for a class of the set that the network does not know, or a word of
+        the mapping that is none.
+    """
+    import numpy as np
+
+    renamed = {}
+    for word in filter(None, mapping.split(",")):
+        theirs, equals, ours = word.partition("=")
+        if not equals or theirs not in images.class_names or ours not in class_names:
+            raise InputError(
+                f"--map {word}: must be THEIRS=OURS with THEIRS one of "
+                f"{', '.join(images.class_names)} and OURS one of "
+                f"{', '.join(class_names)}"
+            )
+        renamed[theirs] = ours
+    found = [renamed.get(name, name) for name in images.class_names]
+    unknown = [name for name in found if name not in class_names]
+    if unknown:
+        raise InputError(
+            f"data {images.name}: the network knows {', '.join(class_names)}, not "
+            f"{', '.join(unknown)}; give --map {unknown[0]}={class_names[-1]} or alike"
+        )
+    place = np.array([class_names.index(name) for name in found])
+    if images.multi_label:
+        labels = np.zeros((len(images), len(class_names)), np.uint8)
+        for column, index in enumerate(place):
+            labels[:, index] |= images.labels[:, column]
+    else:
+        labels = place[images.labels].astype(np.int32)
+    return replace(images, labels=labels, class_names=class_names)
+
+
+def show_comparison(
+    workdirs: Sequence[Path], predictions: Sequence["Predictions"]
+) -> None:
+    """Prints each run's difference from the first, with paired tests."""
+    from covjax.evaluation.compare import compare
+    from covjax.inference import Classifier
+
+    names = Classifier.load(workdirs[0]).class_names
+    print(f"difference from {workdirs[0].name} on the same pictures, 95% interval")
+    for workdir, other in zip(workdirs[1:], predictions[1:], strict=True):
+        rows = compare(other, predictions[0], names, level=0.95, resamples=2000)
+        print(f"\n{workdir.name}")
+        for name in ("auc", "accuracy", "balanced_accuracy"):
+            row = rows.get(name)
+            if row is None or row["estimate"] is None:
+                continue
+            p = f"  p {row['p']:.3g} (DeLong)" if "p" in row else ""
+            print(
+                f"  {name:<18}{row['estimate']:+.3f} "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}]{p}"
+            )
+        if "mcnemar" in rows:
+            print(f"  McNemar           p {rows['mcnemar']['p']:.3g}")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
