@@ -77,7 +77,7 @@ def _read_safetensors(path: Path) -> Tensors:
 
 
 def _read_npz(path: Path) -> Tensors:
-    with np.load(path) as arrays:  # allow_pickle is off
+    with path.open("rb") as file, np.load(file) as arrays:  # allow_pickle is off
         return dict(arrays)
 
 
