@@ -5,8 +5,9 @@ its table), then the file's own VOI window or table, then MONOCHROME1 is inverte
 that air is dark in every result. Sources: DICOM PS3.3, C.7.6.3 (pixels), C.11.1
 (modality), C.11.2 (VOI).
 
-Of the header, only the elements in `TAGS` are read: names, numbers and dates of
-patients are skipped before they are parsed, and cannot reach an error or a log.
+Of the header, only the elements in `covjax.data.dicom_tags` are read: names, numbers
+and dates of patients are skipped before they are parsed, and cannot reach an error or
+a log.
 Needs pydicom, and python-gdcm for some compressions: ``pip install 'covjax[medical]'``.
 """
 
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from covjax.data import codestream, isolated
-from covjax.data.readers import Picture, check_pixels
+from covjax.data.dicom_tags import TAGS
+from covjax.data.picture import Picture, check_pixels
 from covjax.errors import InputError
 
 INSTALL = "pip install 'covjax[medical]'"
@@ -39,39 +41,6 @@ _GDCM = (
     "1.2.840.10008.1.2.4.80",  # JPEG-LS lossless
     "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
 )
-
-TAGS = [
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-]
 
 
 def read_picture(content: bytes, *, name: str) -> Picture:

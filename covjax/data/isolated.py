@@ -22,6 +22,8 @@ from typing import IO
 
 import numpy as np
 
+from covjax.data.dicom_tags import TAGS
+
 SECONDS = 20.0  # for one frame
 MEMORY = 2**32  # bytes of address space
 
@@ -104,8 +106,6 @@ def _serve() -> None:
 
     import pydicom
     from pydicom.pixels import pixel_array
-
-    from covjax.data.dicom import TAGS
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "wb")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from covjax.data.readers import MAX_BYTES, Picture, check_pixels
+from covjax.data.picture import MAX_BYTES, Picture, check_pixels
 from covjax.errors import InputError
 
 LUNG_WINDOW = (-600.0, 1500.0)  # centre, width in HU: radiopaedia.org/articles/

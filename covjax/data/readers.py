@@ -1,43 +1,26 @@
 """Picture files to arrays: PNG, JPEG, TIFF, DICOM and NIfTI, told apart by content.
 
 Damaged, hostile or unsupported files end in one `InputError` that names the file.
-Nothing here looks at a file's extension, follows a pickle or decodes more than
-`MAX_PIXELS` pixels. The pictures of a volume or of a multi-frame file are read by
-`covjax.data.nifti` and `covjax.data.dicom`; `read_image` shows one of them.
+Nothing here looks at a file's extension, follows a pickle or decodes more pixels than
+`covjax.data.picture` allows. The pictures of a volume or of a multi-frame file are
+read by `covjax.data.nifti` and `covjax.data.dicom`; `read_image` shows one of them.
 """
 
 import io
 import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from covjax.data import dicom, nifti
+from covjax.data.picture import MAX_BYTES, Picture, check_pixels
 from covjax.errors import InputError
-
-MAX_PIXELS = 2**26  # 8192 x 8192; a full-field chest radiograph has about 2**24
-MAX_BYTES = 2**31  # of a file on disk
 
 FULL_RANGE = "covjax:full-range"  # a note in PNG files that `encode_png` makes
 
 FORMATS = "PNG, JPEG, TIFF, DICOM, NIfTI"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One decoded picture.
-
-    Attributes:
-      array: uint8 or uint16 over its whole range, ``[height, width]`` (grey) or
-        ``[height, width, 3]``.
-      header: what the file says of itself, for the audit: ``format``, ``mode``,
-        ``width``, ``height``, ``bytes``; never a patient's name or number.
-    """
-
-    array: np.ndarray
-    header: dict[str, Any]
 
 
 def read_image(
@@ -62,12 +45,8 @@ def read_image(
         content = read_bytes(path_or_bytes, name=name)
     kind = sniff(content)
     if kind == "DICOM":
-        from covjax.data import dicom
-
         return dicom.read_picture(content, name=name)
     if kind == "NIfTI":
-        from covjax.data import nifti
-
         return nifti.read_picture(content, name=name)
     if kind not in ("PNG", "JPEG", "TIFF"):
         raise InputError(f"{name}: {kind}; covjax reads {FORMATS}")
@@ -202,12 +181,6 @@ def fill_range(values: np.ndarray) -> np.ndarray:
     greatest = int(values.max())
     bits = next(bits for bits in (8, 10, 12, 14, 16) if greatest < 2**bits)
     return np.rint(values * (65535 / (2**bits - 1))).astype(np.uint16)
-
-
-def check_pixels(pixels: int, name: str) -> None:
-    """Raises `InputError` where a picture has no pixels or more than `MAX_PIXELS`."""
-    if not 0 < pixels <= MAX_PIXELS:
-        raise InputError(f"{name}: {pixels} pixels; at most {MAX_PIXELS} are decoded")
 
 
 def _line(error: BaseException) -> str:

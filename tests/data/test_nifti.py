@@ -11,7 +11,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from nibabel.testing import data_path
 
-from covjax.data import nifti, readers
+from covjax.data import nifti, picture
 from covjax.data.readers import read_image
 from covjax.errors import InputError
 
@@ -182,7 +182,7 @@ def test_a_packed_bomb_is_unpacked_only_as_far_as_its_header_says(monkeypatch):
 
 
 def test_a_slice_with_too_many_pixels_is_refused(monkeypatch):
-    monkeypatch.setattr(readers, "MAX_PIXELS", 500)
+    monkeypatch.setattr(picture, "MAX_PIXELS", 500)
     with pytest.raises(InputError, match="576 pixels; at most 500"):
         read_image(nifti_file(chest()))
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from covjax.data.readers import MAX_BYTES, read_bytes
+from covjax.data.picture import MAX_BYTES
+from covjax.data.readers import read_bytes
 from covjax.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")

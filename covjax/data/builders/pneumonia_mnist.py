@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from covjax.data.builders._base import DataSet, Download, Example
-from covjax.data.readers import MAX_PIXELS, encode_png
+from covjax.data.picture import MAX_PIXELS
+from covjax.data.readers import encode_png
 from covjax.errors import InputError
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
