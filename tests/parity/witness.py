@@ -1,5 +1,7 @@
 """Comparison of a covjax network with a PyTorch one that has the same weights."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from covjax.interop.convert import flatten, from_torch, to_torch
 
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
 TOLERANCE = 1e-4  # largest difference, share of the largest value
 
 
@@ -71,7 +74,10 @@ def assert_same_evaluation(name, model, network, x, stages: dict[str, str]):
     theirs = {}
     handles = [
         network.get_submodule(module).register_forward_hook(
-            lambda _module, _inputs, output, key=ours: theirs.update({key: output})
+            # a copy: a ReLU behind the module may overwrite its result
+            lambda _module, _inputs, output, key=ours: theirs.update(
+                {key: output.clone()}
+            )
         )
         for ours, module in stages.items()
     ]
@@ -82,7 +88,7 @@ def assert_same_evaluation(name, model, network, x, stages: dict[str, str]):
 
     paths = {tuple(ours.split("/")) for ours in stages}
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FAST_COMPILE)
     def evaluate(variables, x):
         return model.apply(
             variables,
@@ -110,7 +116,9 @@ def their_losses(output, labels, aux_weight):
     return losses[0] + aux_weight * sum(losses[1:])
 
 
-def assert_same_training(name, model, network, x, aux_weight: float = 0.3):
+def assert_same_training(
+    name, model, network, x, aux_weight: float = 0.3, naming: str = ""
+):
     """Loss, gradient of every parameter and running statistics of one step.
 
     In float64, so that a difference is an error and not the rounding of a deep
@@ -139,7 +147,7 @@ def assert_same_training(name, model, network, x, aux_weight: float = 0.3):
     their_loss.backward()
     assert error(loss, their_loss.item()) <= TOLERANCE
 
-    gradients = to_torch(name, {"params": gradient})
+    gradients = to_torch(name, {"params": gradient}, naming)
     parameters = dict(network.named_parameters())
     assert gradients.keys() == parameters.keys()
     # a bias before a normalisation has gradient 0, and each side its own rounding
@@ -148,10 +156,10 @@ def assert_same_training(name, model, network, x, aux_weight: float = 0.3):
         difference = error(gradients[key], parameter.grad.numpy(), 1e-3 * largest)
         assert difference <= TOLERANCE, f"gradient of {key}: {difference:.2e}"
 
-    before = to_torch(name, {"batch_stats": variables["batch_stats"]})
-    after = to_torch(name, {"batch_stats": statistics})
+    before = to_torch(name, {"batch_stats": variables.get("batch_stats", {})}, naming)
+    after = to_torch(name, {"batch_stats": statistics}, naming)
     buffers = dict(network.named_buffers())
-    assert len(flatten(statistics)) == len(after) > 0
+    assert len(flatten(statistics)) == len(after) == 2 * len(counts)
     for key in after:
         # flax keeps the biased variance, PyTorch the unbiased one
         n = counts[key.rpartition(".")[0]]
@@ -166,7 +174,7 @@ def _our_step(model, variables, x, labels, aux_weight):
 
     def loss_of(params):
         logits, state = model.apply(
-            {"params": params, "batch_stats": variables["batch_stats"]},
+            {**variables, "params": params},
             jnp.asarray(x, jnp.float64),
             train=True,
             mutable=["batch_stats", "intermediates"],
@@ -179,8 +187,11 @@ def _our_step(model, variables, x, labels, aux_weight):
             ).mean()
             for scores in (logits, *heads)
         ]
-        return losses[0] + aux_weight * sum(losses[1:]), state["batch_stats"]
+        statistics = state.get("batch_stats", {})
+        return losses[0] + aux_weight * sum(losses[1:]), statistics
 
-    step = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+    step = jax.jit(
+        jax.value_and_grad(loss_of, has_aux=True), compiler_options=FAST_COMPILE
+    )
     (loss, statistics), gradient = step(variables["params"])
     return loss, gradient, statistics
