@@ -124,8 +124,8 @@ def table(audit: "Audit") -> str:
             initial_indent=start,
             subsequent_indent=" " * len(start),
         )
-    number = len(audit.alarms)
-    ending = f"{number} {'alarm' if number == 1 else 'alarms'}"
+    count = len(audit.alarms)
+    ending = f"{count} {'alarm' if count == 1 else 'alarms'}"
     return "\n".join([*lines, "", *statistics(audit), "", ending])
 
 
@@ -134,8 +134,7 @@ def statistics(audit: "Audit") -> list[str]:
     names = list(dict.fromkeys(name for row in audit.statistics for name in row))
     rows = [[name.removeprefix("file_") for name in names]]
     for row in audit.statistics:
-        cells = [row.get(name, "") for name in names]
-        rows.append([f"{c:g}" if isinstance(c, float) else str(c) for c in cells])
+        rows.append([number(row.get(name, "")) for name in names])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -144,6 +143,13 @@ def statistics(audit: "Audit") -> list[str]:
         )
         for row in rows
     ]
+
+
+def number(value: "str | int | float | None") -> str:
+    """A cell: large numbers in full with commas, unknown ones empty."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 if __name__ == "__main__":
