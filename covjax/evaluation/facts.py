@@ -20,7 +20,7 @@ def facts(files: Files) -> dict[str, Fact]:
         ("log.jsonl", _of_log),
         ("classifier.json", _of_classifier),
         ("metrics.json", _of_metrics),
-        ("heatmaps", _of_heatmaps),
+        ("evaluation-*/metrics.json", _of_evaluations),
     ):
         if name in files:
             found |= {key: Fact(text, name) for key, text in tell(files[name]).items()}
@@ -132,6 +132,13 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
         f"{metrics['uncalibrated']['test']['ece']['estimate']:.3f} before, "
         f"{test['overall']['ece']['estimate']:.3f} after temperature scaling.",
     }
+    explanation = metrics["explanation"]
+    if explanation is not None:
+        told["heatmaps"] = (
+            f"Grad-CAM of {explanation['pictures']} test pictures, measured against "
+            "masks where there are any and against a network with shuffled weights; "
+            "AUC with parts of the pictures blanked."
+        )
     if metrics["controls"]:
         names = ", ".join(row["name"] for row in metrics["controls"])
         told["controls"] = f"Controls on the same test pictures: {names}."
@@ -167,8 +174,21 @@ def _gaps(metrics: Any) -> str:
     return "No measure differs between validation and test by more than chance."
 
 
-def _of_heatmaps(names: Any) -> dict[str, str]:
-    return {"heatmaps": f"{len(names)} heatmaps are shown."}
+def _of_evaluations(evaluations: Any) -> dict[str, str]:
+    """What `covjax.evaluate` measured on other data, and in groups of patients."""
+    results = "; ".join(
+        f"{metrics['data']}: AUC {auc['estimate']:.3f} [{auc['low']:.3f}, "
+        f"{auc['high']:.3f}] on {metrics['test']['n']} pictures"
+        for metrics in evaluations.values()
+        if (auc := metrics["test"]["overall"]["auc"])["low"] is not None
+    )
+    groups = "; ".join(
+        f"{row['column']} {row['group']}: AUC {row['auc']['estimate']:.3f}"
+        for metrics in evaluations.values()
+        for row in metrics["subgroups"]
+        if row["auc"]["estimate"] is not None
+    )
+    return {k: f"{v}." for k, v in (("external", results), ("subgroups", groups)) if v}
 
 
 def limitations(metrics: Any) -> list[str]:
@@ -177,6 +197,13 @@ def limitations(metrics: Any) -> list[str]:
     for row in metrics["controls"]:
         if row["matches"]:
             found.append(f"{row['sentence']} The network is not shown to be better.")
+    explanation = metrics["explanation"]
+    lungs = None if explanation is None else explanation["masks"].get("lungs")
+    if lungs is not None and lungs["share"] < lungs["area"]:
+        found.append(
+            f"Only {lungs['share']:.0%} of the heat lies inside the lungs, which are "
+            f"{lungs['area']:.0%} of the picture."
+        )
     verdict = metrics["verdict"]
     if verdict["verdict"] != "verified":
         found.append(f"Patients in the splits: {verdict['sentence']}.")

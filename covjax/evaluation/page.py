@@ -63,6 +63,12 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         if path.is_file():
             lines = path.read_text().splitlines()
             files[name] = [_json(path, line) for line in lines if line.strip()]
+    evaluations = {
+        path.parent.name: _json(path, path.read_text())
+        for path in sorted(workdir.glob("evaluation-*/metrics.json"))
+    }
+    if evaluations:
+        files["evaluation-*/metrics.json"] = evaluations
     heatmaps = sorted(path.stem for path in (workdir / "heatmaps").glob("*.png"))
     return files | ({"heatmaps": heatmaps} if heatmaps else {})
 
@@ -103,6 +109,7 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
         "made": _made(files),
         "openings": files.get("openings.jsonl"),
         "heatmaps": files.get("heatmaps"),
+        "evaluations": list(files.get("evaluation-*/metrics.json", {}).values()),
         "facts": {key: fact.text for key, fact in known.items()},
         "claim": fill(CLAIM, known),
         "tripod": fill(TRIPOD_AI, known),
