@@ -194,9 +194,13 @@ def _of_evaluations(evaluations: Any) -> dict[str, str]:
 def limitations(metrics: Any) -> list[str]:
     """What the run's own numbers say against it."""
     found = []
-    for row in metrics["controls"]:
-        if row["matches"]:
-            found.append(f"{row['sentence']} The network is not shown to be better.")
+    matching = ", ".join(
+        f"{row['name']} (AUC {row['auc']['estimate']:.2f})"
+        for row in metrics["controls"]
+        if row["matches"]
+    )
+    if matching:
+        found.append(f"The network is not shown to beat these controls: {matching}.")
     explanation = metrics["explanation"]
     lungs = None if explanation is None else explanation["masks"].get("lungs")
     if lungs is not None and lungs["share"] < lungs["area"]:

@@ -479,7 +479,7 @@ def test_alarm_colours_the_first_line(finished):
     assert told["alarm"]
     text = page.render(told, {})
     assert 'class="headline alarm"' in text
-    assert "The network is not shown to be better." in text
+    assert "not shown to beat these controls: the border (AUC" in text
 
 
 @pytest.mark.parametrize(
