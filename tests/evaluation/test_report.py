@@ -221,6 +221,18 @@ def test_which_controls_match(finished, sharpness, matches):
     assert row["matches"] == matches
 
 
+def test_a_control_within_the_interval_matches_though_the_lead_is_certain():
+    network = predictions(2, n=600, sharpness=1.5)
+    noise = np.random.default_rng(0).normal(size=(600, 3)).astype(np.float32)
+    blurred = network.probabilities * np.exp(0.4 * noise)
+    blurred /= blurred.sum(axis=1, keepdims=True)
+    row = beside(
+        control("x", dataclasses.replace(network, probabilities=blurred)), network, 0.95
+    )
+    assert row["lead"]["low"] > 0
+    assert row["matches"]
+
+
 def test_a_control_that_was_not_fitted_does_not_match():
     absent = dataclasses.replace(
         control("x", predictions(7)),
