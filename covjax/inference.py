@@ -5,6 +5,7 @@ import io
 import json
 import os
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -98,12 +99,15 @@ def score(
     """
     recipe = {"loss": loss, "mean": tuple(mean), "std": tuple(std)}
     warm = jnp.float32(temperature)
-    waiting = [
-        score_batch(model, variables, jax.device_put(batch, sharding), warm, **recipe)
-        for batch in padded(images, batch_size)
-    ]
-    parts = [np.concatenate(column)[: len(images)] for column in zip(*waiting)]
-    return Scores(*parts)
+    done: list[Scores] = []
+    waiting: deque[Scores] = deque()
+    for batch in padded(images, batch_size):
+        placed = jax.device_put(batch, sharding)
+        waiting.append(score_batch(model, variables, placed, warm, **recipe))
+        if len(waiting) > 2:  # the device is kept busy, but not with the whole set
+            done.append(jax.device_get(waiting.popleft()))
+    done += jax.device_get(list(waiting))
+    return Scores(*(np.concatenate(column)[: len(images)] for column in zip(*done)))
 
 
 def padded(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

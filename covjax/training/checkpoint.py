@@ -40,7 +40,7 @@ class Checkpoints:
     the number of updates it has seen.
     """
 
-    def __init__(self, directory: Path, say: Callable[[str], None] = print):
+    def __init__(self, directory: Path, say: Callable[[str], None]):
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save
         self.directory, self.say = directory, say
         self.manager = ocp.CheckpointManager(

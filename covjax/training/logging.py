@@ -93,17 +93,18 @@ class Log:
                     self.events.add_scalar(name, value, row["step"])
             self.events.flush()
             if self.progress:
-                tqdm.write(epoch_line(row, self.epochs), file=sys.stderr)
+                say(epoch_line(row, self.epochs))
         self.told = len(history)
-
-    def say(self, message: str) -> None:
-        """One line on the terminal, in any case."""
-        tqdm.write(message, file=sys.stderr)
 
     def close(self) -> None:
         """Closes the event file."""
         if self.told > self.known:
             self.events.close()
+
+
+def say(message: str) -> None:
+    """One line on the terminal, beside a bar that may be there."""
+    tqdm.write(message, file=sys.stderr)
 
 
 def epoch_line(row: Row, epochs: int) -> str:
@@ -113,7 +114,7 @@ def epoch_line(row: Row, epochs: int) -> str:
         parts.append(f"validation loss {row['validation_loss']:.4f}")
     if row.get("validation_auc") is not None:
         parts.append(f"AUC {row['validation_auc']:.4f}")
-    parts.append(f"{row['images_per_second']:.0f} images/s")
+    parts.append(f"{row['images_per_second']:.3g} images/s")
     left = (epochs - row["epoch"]) * row["seconds"]
     parts.append(f"{duration(left)} left" + (" *" if row["best"] else ""))
     return "  ".join(parts)

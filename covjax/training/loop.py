@@ -4,7 +4,6 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +22,7 @@ from covjax.training.history import (
     is_best,
     is_over,
 )
-from covjax.training.logging import Log, environment, write_json
+from covjax.training.logging import Log, environment, say, write_json
 from covjax.training.state import TrainState
 from covjax.training.trainer import Trainer
 
@@ -110,7 +109,7 @@ def fit(
         run = replace(run, train=replace(run.train, seed=seed))
     claim(workdir, run)
     trainer = Trainer(run, splits.train, splits.validation, model)
-    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints = Checkpoints(workdir / "checkpoints", say)
     try:
         state, record = start(trainer, checkpoints, splits.train, initial_variables)
         resumed = record.epoch
@@ -170,7 +169,7 @@ def train_epochs(
         log.advance(record)
         return interrupt.number > 0
 
-    with Interrupt(log.say) as interrupt:
+    with Interrupt() as interrupt:
         while not is_over(record.history, train):
             clock = time.perf_counter()
             state = trainer.enter(state, record)
@@ -192,7 +191,7 @@ def train_epochs(
                 break
         checkpoints.wait()
         log.report(record.history)
-        if interrupt.number and not is_over(record.history, train):
+        if interrupt.number:
             raise Interrupted(interrupt.number, where(record, trainer.steps))
     return state
 
@@ -273,8 +272,8 @@ class Interrupt:
       number: of the signal that came; 0 before.
     """
 
-    def __init__(self, say: Callable[[str], None]):
-        self.number, self.say = 0, say
+    def __init__(self):
+        self.number = 0
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -292,4 +291,4 @@ class Interrupt:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
-        self.say("stopping: saving first; once more to stop at once")
+        say("stopping: saving first; once more to stop at once")

@@ -157,9 +157,8 @@ class PmapRunner:
         """The state of the first device; all are equal."""
         return flax.jax_utils.unreplicate(state)
 
-    def scoring(self, _batch_size: int) -> Any:
+    def scoring(self, _batch_size: int) -> None:
         """As `MeshRunner.scoring`: on the first device."""
-        return self.devices[0]
 
     def split(self, array: np.ndarray, axis: int = 0) -> np.ndarray:
         """Cuts the batch axis into one part a device, in front."""

@@ -14,10 +14,11 @@ from covjax.data.imageset import ImageSet
 from covjax.data.order import epoch_order, steps_per_epoch, training_batches
 from covjax.errors import InputError
 from covjax.inference import make_network, score
+from covjax.models import MODELS
 from covjax.training import parallel
 from covjax.training.history import Record, Row, plateau_factor
 from covjax.training.losses import make_loss
-from covjax.training.optimizer import make_optimizer
+from covjax.training.optimizer import make_optimizer, within
 from covjax.training.state import (
     TrainState,
     call_order,
@@ -46,14 +47,12 @@ class Trainer:
         self.run, self.train_set, self.validation_set = run, train, validation
         self.devices = parallel.choose_devices(run.train.devices, run.train.batch_size)
         self.axis_name = parallel.AXIS if run.train.parallel == "pmap" else None
-        make = partial(
-            make_network,
-            run.model.name,
-            train.num_classes,
-            run.model.dtype,
-            run.model.kwargs,
-        )
-        self.model = make() if model is None else model
+        self.scores = "logits"
+        if model is None:
+            name, dtype, kwargs = run.model.name, run.model.dtype, run.model.kwargs
+            model = make_network(name, train.num_classes, dtype, kwargs)
+            self.scores = MODELS[name].scores
+        self.model = model
         self.stepped = self.model  # the one inside the step
         if self.axis_name:
             self.stepped = self.model.clone(axis_name=self.axis_name)
@@ -66,6 +65,29 @@ class Trainer:
         )
         self.runners: dict[tuple, parallel.Runner] = {}
         self.resident: Any = None
+        self.check()
+
+    def check(self) -> None:
+        """Raises `InputError` for settings that do not fit data or network."""
+        run, several = self.run, self.train_set.multi_label
+        if several and run.train.select_by in ("accuracy", "balanced_accuracy"):
+            raise InputError(
+                f"config.train.select_by={run.train.select_by!r}: with several labels "
+                "a picture it must be one of auc, f1, loss"
+            )
+        if (self.scores == "lengths") != (run.train.loss == "margin"):
+            raise InputError(
+                f"config.train.loss={run.train.loss!r}: the network gives "
+                f"{self.scores}; lengths need 'margin', logits one of the others"
+            )
+        for stage in run.optimizer.stage_rates:
+            names = [name for part in self.order.values() for name in part]
+            if not any(within(name, stage) for name in names):
+                raise InputError(
+                    f"config.optimizer.stage_rates={stage!r}: the network has no such "
+                    f"part; its parts: {', '.join(self.order)}"
+                )
+        self.trainable(0)
         for size in run.train.sizes:
             self.check_size(size)
 

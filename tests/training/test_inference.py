@@ -135,9 +135,8 @@ def test_pictures_must_be_prepared(judge):
 
 def test_validation_and_the_classifier_agree(judge, tmp_path):
     run, data = settings(epochs=2), splits()
-    run.model.name = "tiny"
     run.data.mean, run.data.std = data.preprocess.mean, data.preprocess.std
-    trained = fit(run, data, tmp_path, progress=False)
+    trained = fit(run, data, tmp_path, model=Tiny(), progress=False)
     compiled = inference.score_batch._cache_size()
     judge = dataclasses.replace(
         judge, variables=trained.best, model_kwargs={}, preprocess=data.preprocess

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -144,7 +145,7 @@ def test_a_lost_last_checkpoint_costs_its_epoch_only(whole, tmp_path, capsys):
             path.write_bytes(b"")
     again = run(tmp_path)
     assert again.resumed_epochs == 2
-    assert "checkpoint 15 is damaged" in capsys.readouterr().out
+    assert "checkpoint 15 is damaged" in capsys.readouterr().err
     assert_same(tmp_path, again, whole)
 
 
@@ -228,6 +229,37 @@ def test_training_starts_from_given_variables(tmp_path, whole):
     given["params"]["stem"]["kernel"].block_until_ready()  # was not donated
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("optimizer.stage_rates", {"stage7": 0.1}, "stage_rates='stage7'.*stem, stem"),
+        ("train.freeze", ("until:stage7",), "freeze='until:stage7'.*stem, stem"),
+        ("train.loss", "margin", "loss='margin': the network gives logits"),
+        ("train.devices", 99, "devices=99"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(tmp_path, field, value, message):
+    configuration = settings()
+    section, name = field.split(".")
+    setattr(getattr(configuration, section), name, value)
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, configuration)
+
+
+@pytest.mark.parametrize("select_by", ["accuracy", "balanced_accuracy"])
+def test_several_labels_have_no_accuracy(tmp_path, select_by):
+    data = splits()
+    for part in ("train", "validation"):
+        pictures_ = getattr(data, part)
+        labels = np.eye(3, dtype=np.uint8)[pictures_.labels]
+        setattr(data, part, replace(pictures_, labels=labels))
+    with pytest.raises(InputError, match="select_by"):
+        run(tmp_path, settings(loss="binary", select_by=select_by), data)
+    trained = run(tmp_path / "auc", settings(loss="binary", epochs=1), data)
+    assert trained.history[0]["validation_auc"] > 0
+    assert "validation_accuracy" not in trained.history[0]
+
+
 @pytest.mark.parametrize("size", [0, 13])
 def test_sizes_beyond_the_pictures_are_refused(tmp_path, size):
     with pytest.raises(InputError, match=r"config.train.sizes"):
@@ -263,7 +295,8 @@ def kill_at_random_moments(workdir, kills, epochs, seed):
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()
-        process.communicate()
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
         yield kill, told(workdir)
     process = start(workdir, epochs)
     _, errors = process.communicate(timeout=300)
@@ -318,7 +351,7 @@ def test_signals_are_left_alone_in_other_threads(tmp_path):
     caught = []
 
     def work():
-        with loop.Interrupt(print) as interrupt:
+        with loop.Interrupt() as interrupt:
             caught.append(signal.getsignal(signal.SIGTERM) != interrupt.note)
 
     thread = threading.Thread(target=work)
