@@ -42,11 +42,11 @@ def dicom_file(pixels: np.ndarray, syntax=ExplicitVRLittleEndian, **fields) -> b
     header.PixelRepresentation = int(pixels.dtype.kind == "i")
     if pixels.ndim == 3:
         header.NumberOfFrames = len(pixels)
-    for name, value in fields.items():
-        setattr(header, name, value)
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     header.PixelData = pixels.tobytes()
+    for name, value in fields.items():
+        setattr(header, name, value)
     header["PixelData"].VR = "OW"
     if syntax == RLELossless:
         header.compress(RLELossless)
@@ -120,12 +120,14 @@ def test_bits_stored_below_bits_allocated_and_their_sign():
     np.testing.assert_array_equal(read_image(content).array, expected)
 
 
-def test_voi_table():
+@pytest.mark.parametrize("kind", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_tables(kind):
     table = Dataset()
     table.LUTDescriptor = [4, 10, 16]  # entries, first value, bits
     table.LUTData = np.array([0, 1000, 3000, 4000], "<u2").tobytes()
+    table.ModalityLUTType = "OD"
     pixels = np.array([[3, 10], [11, 12], [13, 99]], np.uint16)
-    content = dicom_file(pixels, VOILUTSequence=Sequence([table]))
+    content = dicom_file(pixels, **{kind: Sequence([table])})
     expected = np.rint(np.array([[0, 0], [1000, 3000], [4000, 4000]]) / 4000 * 65535)
     np.testing.assert_array_equal(read_image(content).array, expected)
 
@@ -194,6 +196,15 @@ def test_every_lossless_encoding_of_one_colour_picture_is_the_same():
 
 
 def test_colours_of_more_than_16_bits_keep_the_upper_ones():
+    deep = np.arange(12, dtype=np.uint32).reshape(2, 2, 3) * 0x01234567
+    content = dicom_file(
+        deep[..., 0],  # its rows and columns; the pixels follow
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation="RGB",
+        PixelData=deep.tobytes(),
+    )
+    np.testing.assert_array_equal(read_image(content).array, deep >> 16)
     sixteen = read_image(SAMPLES / "SC_rgb_rle_16bit.dcm").array
     np.testing.assert_array_equal(
         read_image(SAMPLES / "SC_rgb_rle_32bit.dcm").array, sixteen
@@ -270,6 +281,20 @@ def test_no_patient_reaches_errors_headers_warnings_or_logs(capfd, caplog):
     said += [*caplog.messages, *capfd.readouterr()]
     assert len(said) >= 7
     assert SECRET[:8] not in " ".join(said)
+
+
+def test_nothing_of_a_patient_is_even_parsed(monkeypatch):
+    parsed, dcmread = [], pydicom.dcmread
+
+    def spy(*arguments, **options):
+        parsed.append(dcmread(*arguments, **options))
+        return parsed[-1]
+
+    monkeypatch.setattr(pydicom, "dcmread", spy)
+    read_image(dicom_file(RAMP, PatientSex="F", StudyDate="20200401"))
+    (header,) = parsed
+    groups = {element.tag.group for element in header}
+    assert groups == {0x0028, 0x7FE0}  # how to show pixels, and the pixels
 
 
 def test_a_compressed_frame_that_claims_another_size_is_not_decoded():

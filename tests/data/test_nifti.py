@@ -124,6 +124,13 @@ def test_a_volume_in_other_units_is_shown_in_its_own_range():
     assert volume.choose(3) == [4, 6, 8]  # of the middle half, 3 to 8
 
 
+def test_negative_values_alone_do_not_make_hounsfield_units():
+    """An MR picture may go below zero; most of a chest in HU is not above 200."""
+    content = nifti_file(chest() + np.int16(3000) * (chest() > -900))
+    assert not nifti.read_volume(content, name="x").hounsfield
+    assert nifti.read_volume(nifti_file(chest()), name="x").hounsfield
+
+
 def test_what_is_no_number_is_dark():
     volume = chest().astype(np.float32)
     volume[4, :3] = np.nan

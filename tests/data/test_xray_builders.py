@@ -407,6 +407,9 @@ def test_covidx_assembled_with_two_classes(tmp_path):
     (tmp_path / "test.txt").write_text("7 ../train/a.png negative bimcv")
     with pytest.raises(InputError, match="not a file name"):
         find("covidx_binary").examples(tmp_path)
+    (tmp_path / "test.txt").write_text("7 c.jpg negative bimcv\n8 c.jpg positive x")
+    with pytest.raises(InputError, match=r"test/c\.jpg is listed twice"):
+        find("covidx_binary").examples(tmp_path)
     (tmp_path / "test.txt").write_text("7 gone.png negative bimcv")
     with pytest.raises(
         InputError, match=r"gone\.png is in the list of test, but in no"
