@@ -12,7 +12,7 @@ from PIL import Image
 
 from covjax import config, report
 from covjax.errors import InputError
-from covjax.evaluation import page, plots, seeds
+from covjax.evaluation import calibration, page, plots, seeds
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
 from covjax.evaluation.controls import Control
@@ -174,13 +174,16 @@ def test_failures_are_wrong_and_sorted(finished):
         assert row["file"] == f"<i>{row['row']}</i>.png"
 
 
-def test_calibration_is_undone_exactly_enough(finished):
+def test_uncalibrated_measures_are_of_the_raw_probabilities(finished):
     _, metrics = finished
     raw = predictions(2)
-    temperature = Temperature(metrics["temperature"], False)
-    calibrated = temperature(raw.probabilities)
-    inverse = Temperature(1 / metrics["temperature"], False)
-    np.testing.assert_allclose(inverse(calibrated), raw.probabilities, atol=1e-5)
+    found = metrics["uncalibrated"]["test"]
+    assert abs(metrics["temperature"] - 1) > 0.05
+    for name, terms in (
+        ("log_loss", calibration.log_loss_terms(raw.labels, raw.probabilities)),
+        ("brier", calibration.brier_terms(raw.labels, raw.probabilities)),
+    ):
+        assert found[name]["estimate"] == pytest.approx(terms.mean(), rel=1e-4)
 
 
 def test_table_has_estimates_with_intervals(finished):
@@ -230,6 +233,16 @@ def test_a_control_within_the_interval_matches_though_the_lead_is_certain():
         control("x", dataclasses.replace(network, probabilities=blurred)), network, 0.95
     )
     assert row["lead"]["low"] > 0
+    assert row["matches"]
+
+
+def test_a_control_below_the_interval_matches_where_the_lead_may_be_none():
+    network, other = predictions(2, n=36, sharpness=3), predictions(3, 36, 1.5)
+    row = beside(control("x", other), network, 0.95)
+    truth, patient = one_vs_rest(network.labels, 3), np.arange(36) // 2
+    own = area(truth, network.probabilities, patient, 0.95)
+    assert row["auc"]["estimate"] < own.low - 0.01
+    assert row["lead"]["low"] < -0.01
     assert row["matches"]
 
 
