@@ -23,4 +23,4 @@ def get_config(variant: str = "") -> config.Run:
         schedule="one_cycle",
     )
     run.train = config.Train(epochs=30, batch_size=16)
-    return config.with_variants(run, variant)
+    return config.with_variants(run, variant, smallest=29)

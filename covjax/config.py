@@ -282,11 +282,14 @@ DATA_SETS: dict[str, dict[str, Any]] = {
 }
 
 
-def with_variants(run: Run, text: str) -> Run:
+def with_variants(run: Run, text: str, smallest: int = 8) -> Run:
     """The run changed by a recipe's variant text, such as ``"covid_ct,smoke"``.
 
-    Each word is a data set, which brings its picture size, or ``smoke``, which
-    shrinks the run to seconds on a CPU.
+    Args:
+      run: the recipe's settings.
+      text: words joined by commas, each a data set, which brings its picture size,
+        or ``smoke``, which shrinks the run to seconds on a CPU.
+      smallest: height and width that the recipe's networks take at least.
 
     Raises:
       InputError: for any other word.
@@ -305,6 +308,7 @@ def with_variants(run: Run, text: str) -> Run:
             setattr(run.data, name, value)
     if "smoke" in text.split(","):
         shrink(run)
+    run.data.size = max(run.data.size, smallest)
     return run
 
 
