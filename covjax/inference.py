@@ -264,7 +264,10 @@ def check_pictures(images: np.ndarray, preprocess: Preprocess) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Writes a file at once: under another name first."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_bytes(data)
-    os.replace(partial_path, path)
+    """Writes a file at once: under another name first, of which nothing is left."""
+    unfinished = path.with_name(path.name + ".partial")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -41,8 +41,10 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, say: Callable[[str], None]):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save
+        # orbax tells of every save, and of errors that are raised here as well
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.directory, self.say = directory, say
+        ignore_late_reads()
         self.manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -88,7 +90,8 @@ class Checkpoints:
         """Returns when everything saved is on disk; raises what went wrong."""
         try:
             self.manager.wait_until_finished()
-        except Exception as error:  # tensorstore has no type of its own for it
+        except Exception as error:
+            # tensorstore has no type of its own for it
             if any(word in str(error) for word in FULL):
                 raise OSError(errno.ENOSPC, FULL[0], str(self.directory)) from error
             raise
@@ -140,7 +143,6 @@ class Checkpoints:
             raise Damaged("its record has another digest than was written")
         state = template(sealed["record"])
         wanted = to_arrays(state)
-        ignore_late_reads()
         try:
             tree = self.manager.restore(
                 step,
@@ -203,8 +205,8 @@ def canonical(values: dict[str, Any]) -> bytes:
 def ignore_late_reads() -> None:
     """Keeps tensorstore from printing a traceback for each read it gave up.
 
-    orbax closes the event loop at the first failed array; the others, which end later,
-    find it closed and say so on standard error.
+    orbax closes its event loop at the first array that cannot be read; the others,
+    which end later, find it closed and say so on standard error.
     """
     before = sys.unraisablehook
 

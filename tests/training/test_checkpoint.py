@@ -1,5 +1,7 @@
 """Checkpoints: what is kept, what is noticed, what is fallen back to."""
 
+import errno
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,3 +174,17 @@ def test_leftovers_of_a_killed_process_are_removed(state, open_checkpoints, tmp_
     assert checkpoints.manager.latest_step() == 1
     checkpoints.wait()
     assert not left.exists()
+
+
+def test_a_full_disk_is_told_as_one(open_checkpoints, monkeypatch):
+    checkpoints = open_checkpoints()
+
+    def full():
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.manager, "wait_until_finished", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            checkpoints.wait()
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(checkpoints.directory)
