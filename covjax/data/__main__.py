@@ -45,12 +45,13 @@ def list_all() -> int:
     for name, data_set in CATALOG.items():
         here = f"on this disk: {places[name]}" if places[name] else "not on this disk"
         print(f"{name}  [{data_set.modality}]  {here}")
+        how = f"python -m covjax.data prepare {name}; or " if data_set.downloads else ""
         for line in (
             f"{data_set.title}: {data_set.size}",
             f"classes: {', '.join(data_set.classes)}",
             f"{data_set.file_format}; licence: {data_set.licence}",
             data_set.home,
-            f"to get it: {data_set.get}",
+            f"to get it: {how}{data_set.get}",
         ):
             print(textwrap.indent(wrap.fill(line), "    "))
     found = sum(place is not None for place in places.values())

@@ -7,13 +7,16 @@ a prepared set its finished shards, and nothing appears in its place before it i
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import os
 import shutil
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from covjax.data.catalog import DataSet, Download, prepared_dir
@@ -34,11 +37,16 @@ def fetch(data_set: DataSet, folder: Path) -> None:
     if not data_set.downloads:
         raise InputError(f"{folder}: {data_set.name} is not here; {data_set.get}")
     for download in data_set.downloads:
-        if not (folder / download.file).exists():
-            try:
-                fetch_file(download, folder / download.file)
-            except InputError as error:
-                raise InputError(f"{error}; by hand: {data_set.get}") from error
+        archive, target = folder / download.file, folder / download.to
+        if archive.exists() or (download.to and target.exists()):
+            continue
+        try:
+            fetch_file(download, archive)
+            if download.unpack is not None:
+                unpack(archive, download.unpack, target)
+                archive.unlink()
+        except InputError as error:
+            raise InputError(f"{error}; by hand: {data_set.get}") from error
 
 
 def fetch_file(download: Download, path: Path) -> None:
@@ -52,25 +60,66 @@ def fetch_file(download: Download, path: Path) -> None:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             path.parent.mkdir(parents=True, exist_ok=True)
             resumed = answer.status == 206
-            total = int(answer.headers.get("Content-Length") or 0)
+            start = start if resumed else 0
+            length = int(answer.headers.get("Content-Length") or 0)
+            total = start + length if length else 0  # 0: the server does not say
             with (
                 open(part, "ab" if resumed else "wb") as file,
-                _bar(total + (start if resumed else 0), path.name, "B") as bar,
+                _bar(total, path.name, "B") as bar,
             ):
-                bar.update(start if resumed else 0)
+                bar.update(start)
                 while block := answer.read(BLOCK):
                     file.write(block)
                     bar.update(len(block))
+        if total and part.stat().st_size != total:
+            raise InputError(
+                f"{download.url}: ended after {part.stat().st_size} of {total} bytes; "
+                "run again to go on"
+            )
     except urllib.error.HTTPError as error:
         if error.code != 416:  # the part is already the whole file
             raise InputError(f"{download.url}: {error.code} {error.reason}") from error
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{download.url}: cannot be fetched ({reason})") from error
     if download.sha256 and _digest(part) != download.sha256:
         part.unlink()
         raise InputError(f"{download.url}: the file has another SHA-256 than published")
     os.replace(part, path)
+
+
+def unpack(archive: Path, prefix: str, target: Path) -> None:
+    """Unpacks what lies under `prefix` in a ZIP file, or all where nothing does.
+
+    Everything is unpacked beside `target` first and then moved into it.
+
+    Raises:
+      InputError: the archive is damaged, larger than the disk, or a member's name
+        leads out of the folder.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [info for info in file.infolist() if not info.is_dir()]
+            under = [i for i in members if i.filename.startswith(f"{prefix}/")]
+            free = shutil.disk_usage(archive.parent).free
+            if sum(info.file_size for info in members) > free:
+                raise InputError(f"{archive}: unpacks to more than the disk has free")
+            with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".") as place:
+                for info in under or members:
+                    name = info.filename[len(prefix) + 1 :] if under else info.filename
+                    path = PurePosixPath(name)
+                    if path.is_absolute() or ".." in path.parts or "\\" in name:
+                        raise InputError(f"{archive}: {name!r} leads out of the folder")
+                    inside = Path(place, path)
+                    inside.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open(info) as source, open(inside, "wb") as written:
+                        shutil.copyfileobj(source, written, BLOCK)
+                target.mkdir(parents=True, exist_ok=True)
+                for entry in Path(place).iterdir():
+                    if not (target / entry.name).exists():
+                        os.replace(entry, target / entry.name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(f"{archive}: damaged ZIP file ({error})") from error
 
 
 def manifest_of(name: str, folder: Path) -> Path:

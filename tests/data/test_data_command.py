@@ -1,5 +1,6 @@
 """python -m covjax.data: the list, fetching, verifying, preparing, showing."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from covjax.data import __main__ as command
 from covjax.data import prepare, prepared
 from covjax.data.builders import records
 from covjax.data.catalog import CATALOG, Download, find, prepared_dir
-from covjax.data.readers import read_image
+from covjax.data.readers import encode_png, read_image
 from covjax.errors import InputError
 
 
@@ -250,8 +252,12 @@ class Server(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, the rest of a file when asked for it, and notes the ranges."""
 
     ranges: tuple[str, ...] = ()
+    cut = 0  # bytes that are promised and not sent
 
     def do_GET(self):
+        if not os.path.exists(self.translate_path(self.path)):
+            self.send_error(404)
+            return
         asked = self.headers.get("Range")
         type(self).ranges += (asked or "whole",)
         with open(self.translate_path(self.path), "rb") as file:
@@ -260,7 +266,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start:])
+        self.wfile.write(content[start : len(content) - self.cut])
 
     def log_message(self, *_):
         pass
@@ -301,6 +307,74 @@ def test_a_download_goes_on_where_it_stopped_and_is_verified(server, tmp_path):
     with pytest.raises(InputError, match="has another SHA-256 than published"):
         prepare.fetch_file(download, target)
     assert list(target.parent.iterdir()) == []
+
+
+def test_a_download_that_ends_early_is_kept_and_told(server, tmp_path):
+    folder, address, handler = server
+    (folder / "set.zip").write_bytes(bytes(1000))
+    handler.cut = 300
+    download = Download(url=f"{address}/set.zip", file="set.zip")
+    with pytest.raises(InputError, match="ended after 700 of 1000 bytes; run again"):
+        prepare.fetch_file(download, tmp_path / "set.zip")
+    handler.cut = 0
+    prepare.fetch_file(download, tmp_path / "set.zip")
+    assert (tmp_path / "set.zip").stat().st_size == 1000
+    assert handler.ranges == ("whole", "bytes=700-")
+    with pytest.raises(InputError, match="absent: 404"):
+        prepare.fetch_file(Download(url=f"{address}/absent", file="x"), tmp_path / "x")
+
+
+def test_a_repository_is_fetched_unpacked_and_prepared(server, tmp_path, monkeypatch):
+    """The archive that GitHub makes of Figure1's repository, from our own server."""
+    folder, address, _ = server
+    root = "Figure1-COVID-chestxray-dataset-master"
+    with zipfile.ZipFile(folder / "master.zip", "w") as archive:
+        archive.writestr(f"{root}/README.md", "# Figure 1")
+        archive.writestr(
+            f"{root}/metadata.csv",
+            "patientid,sex,age,finding,view\nCOVID-1,M,33,COVID-19,PA\n",
+        )
+        archive.writestr(
+            f"{root}/images/COVID-1.png", encode_png(np.eye(9, dtype="u1"))
+        )
+    figure1 = find("figure1")
+    (download,) = figure1.downloads
+    local = dataclasses.replace(download, url=f"{address}/master.zip")
+    monkeypatch.setitem(
+        CATALOG, "figure1", dataclasses.replace(figure1, downloads=(local,))
+    )
+    words = ["prepare", "figure1", "--dir", str(tmp_path / "figure1")]
+    assert command.main(words) == 0
+    names = sorted(p.name for p in (tmp_path / "figure1").iterdir())
+    assert names == ["README.md", "images", "metadata.csv"]
+    assert prepared.find_prepared("figure1", prepared_dir()) is not None
+    assert command.main(words) == 0  # nothing is fetched again
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.csv", "/evil.csv", "a/../../evil.csv", "..\\e"]
+)
+def test_no_member_leaves_the_folder(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("set/good.csv", "x")
+        archive.writestr(zipfile.ZipInfo(f"set/{name}"), "x")
+    before = contents(tmp_path.parent)
+    with pytest.raises(InputError, match="leads out of the folder"):
+        prepare.unpack(tmp_path / "set.zip", "set", tmp_path / "set")
+    assert set(contents(tmp_path.parent)) == set(before)
+
+
+def test_a_zip_is_unpacked_with_or_without_its_folder(tmp_path):
+    for number, prefix in enumerate(("Lung_Mask/", "")):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as archive:
+            archive.writestr(f"{prefix}a.nii.gz", "a")
+            archive.writestr(f"{prefix}b.nii.gz", "b")
+        target = tmp_path / f"{number}"
+        prepare.unpack(tmp_path / f"{number}.zip", "Lung_Mask", target)
+        assert sorted(p.name for p in target.iterdir()) == ["a.nii.gz", "b.nii.gz"]
+    (tmp_path / "0.zip").write_bytes((tmp_path / "0.zip").read_bytes()[:60])
+    with pytest.raises(InputError, match=r"0\.zip: damaged ZIP"):
+        prepare.unpack(tmp_path / "0.zip", "", tmp_path / "2")
 
 
 def test_fetching_without_a_network_says_how_to_do_it_by_hand(data_root, monkeypatch):

@@ -56,11 +56,16 @@ class Download:
       url: where it is.
       file: where it goes, relative to the set's folder.
       sha256: its digest as published; ``""`` where none is known.
+      unpack: for a ZIP file, the folder in it whose content is taken; ``""`` takes
+        all, None keeps the file as it is.
+      to: where the content goes, relative to the set's folder.
     """
 
     url: str
     file: str
     sha256: str = ""
+    unpack: str | None = None
+    to: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

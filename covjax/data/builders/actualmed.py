@@ -8,6 +8,7 @@ from pathlib import Path
 from covjax.data.builders._base import (
     NOT_SEEN,
     DataSet,
+    Download,
     Example,
     file_opener,
     inside,
@@ -58,4 +59,11 @@ DATA_SET = DataSet(
     checked=NOT_SEEN,
     needs=("metadata.csv", "images"),
     read=read,
+    downloads=(
+        Download(
+            url=f"{_HOME}/archive/refs/heads/master.zip",
+            file="master.zip",
+            unpack="Actualmed-COVID-chestxray-dataset-master",
+        ),
+    ),
 )

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from covjax.data.builders._base import (
     NOT_SEEN,
     DataSet,
+    Download,
     Example,
     file_opener,
     inside,
@@ -71,4 +72,11 @@ DATA_SET = DataSet(
     checked=NOT_SEEN,
     needs=("metadata.csv", "images"),
     read=read,
+    downloads=(
+        Download(
+            url=f"{_HOME}/archive/refs/heads/master.zip",
+            file="master.zip",
+            unpack="covid-chestxray-dataset-master",
+        ),
+    ),
 )

@@ -10,7 +10,7 @@ viewer, so its data set is the half of this one.
 import functools
 from pathlib import Path
 
-from covjax.data.builders._base import NOT_SEEN, DataSet, Example
+from covjax.data.builders._base import NOT_SEEN, DataSet, Download, Example
 from covjax.data.builders._volumes import labelled_slices
 
 VOLUMES = "COVID-19-CT-Seg_20cases"
@@ -29,6 +29,15 @@ def read(folder: Path, prefix: str = "") -> list[Example]:
 
 _CITATION = "Ma et al. 2021, Medical Physics 48:1197; doi 10.5281/zenodo.3757476"
 _HOME = "https://zenodo.org/record/3757476"
+_DOWNLOADS = tuple(
+    Download(
+        url=f"https://zenodo.org/records/3757476/files/{name}.zip",
+        file=f"{name}.zip",
+        unpack=name,
+        to=name,
+    )
+    for name in (VOLUMES, "Lung_Mask", "Infection_Mask")
+)
 
 DATA_SET = DataSet(
     name="ct_segmentation_3",
@@ -47,6 +56,7 @@ DATA_SET = DataSet(
     checked=NOT_SEEN,
     needs=(VOLUMES, "Lung_Mask", "Infection_Mask"),
     read=read,
+    downloads=_DOWNLOADS,
 )
 CORONACASES = DataSet(
     name="coronacases",
@@ -64,4 +74,5 @@ CORONACASES = DataSet(
     checked=NOT_SEEN,
     needs=(VOLUMES, "Lung_Mask", "Infection_Mask"),
     read=functools.partial(read, prefix="coronacases"),
+    downloads=_DOWNLOADS,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from covjax.data.builders._base import (
     DataSet,
+    Download,
     Example,
     class_folders,
     file_opener,
@@ -71,4 +72,11 @@ DATA_SET = DataSet(
     checked="a reduced copy of the original files",
     needs=tuple(FOLDERS),
     read=read,
+    downloads=(
+        Download(
+            url=f"{_REPOSITORY}/archive/refs/heads/master.zip",
+            file="master.zip",
+            unpack="COVID-19-master/X-Ray Image DataSet",
+        ),
+    ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from covjax.data.builders._base import (
     NOT_SEEN,
     DataSet,
+    Download,
     Example,
     file_opener,
     find_picture,
@@ -62,4 +63,11 @@ DATA_SET = DataSet(
     checked=NOT_SEEN,
     needs=("metadata.csv", "images"),
     read=read,
+    downloads=(
+        Download(
+            url=f"{_HOME}/archive/refs/heads/master.zip",
+            file="master.zip",
+            unpack="Figure1-COVID-chestxray-dataset-master",
+        ),
+    ),
 )
