@@ -165,10 +165,11 @@ def resampled(
     values = values[np.isfinite(values)]
     if estimate is None:
         return Measure(None, None, None, n, method, measures.REASONS[name])
-    if not len(values) or np.ptp(values) == 0:
-        return Measure(estimate, None, None, n, "none: resamples do not differ")
-    low, high = bias_corrected(estimate, values, level)
-    return Measure(estimate, low, high, n, method)
+    if len(values):
+        low, high = bias_corrected(estimate, values, level)
+        if low < high:
+            return Measure(estimate, low, high, n, method)
+    return Measure(estimate, None, None, n, "none: resamples hardly differ")
 
 
 def bias_corrected(

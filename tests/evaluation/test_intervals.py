@@ -273,6 +273,13 @@ def test_calibration_error_of_a_calibrated_model_may_be_zero():
     assert 0.1 < found.low < truth < found.high
 
 
+def test_hardly_any_spread_is_no_interval():
+    values = np.append(np.ones(199), 0.98)  # both ends of the interval would be 1
+    found = intervals.resampled("f1", 1.0, values, 50, 0.95)
+    assert (found.low, found.high) == (None, None)
+    assert found.method.startswith("none")
+
+
 def test_gap_between_validation_and_test_is_flagged():
     random = np.random.default_rng(6)
     good = draw(random, sharpness=2.5)
