@@ -123,6 +123,46 @@ def test_evaluates_like_timm(timm, theirs):
     )
 
 
+def alexnet_2012(torch):
+    """The paper's figure 2 in PyTorch's layers, numbered as torchvision's AlexNet."""
+    nn = torch.nn
+
+    def respond_and_pool():
+        # PyTorch divides alpha by the window, the paper does not
+        response = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+        return nn.Sequential(response, nn.MaxPool2d(3, 2))
+
+    network = nn.Module()
+    features = nn.Sequential(
+        *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), respond_and_pool()),
+        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), respond_and_pool()),
+        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+    )
+    flatten = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten())
+    classifier = nn.Sequential(
+        *(flatten, nn.Linear(256 * 36, 4096), nn.ReLU()),
+        *(nn.Identity(), nn.Linear(4096, 4096), nn.ReLU()),
+        nn.Linear(4096, CLASSES),
+    )
+    network.add_module("features", features)
+    network.add_module("classifier", classifier)
+    network.forward = lambda x: classifier(features(x))
+    return network
+
+
+@pytest.mark.parametrize("size", [131, 227])
+def test_alexnet_2012_evaluates_like_torch_layers(torch, size):
+    witness.assert_same_evaluation(
+        "alexnet",  # for the names of its layers
+        create_model("alexnet_2012", num_classes=CLASSES),
+        witness.randomize(alexnet_2012(torch)),
+        30 * witness.pictures(size),  # large enough for responses to differ from k
+        {f"conv{i}": f"features.{n}" for i, n in enumerate((0, 3, 6, 8, 10), 1)},
+    )
+
+
 def shallow_vgg(torchvision, batch_norm):
     """VGG-16 with the first convolution of each stage alone, names unchanged."""
     make = torchvision.models.vgg16_bn if batch_norm else torchvision.models.vgg16
