@@ -62,10 +62,15 @@ def embed_batch(
 ) -> jax.Array:
     """Means over the last spatial map of one batch of uint8 pictures."""
     pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
+    return last_map(model, variables, pixels).astype(jnp.float32).mean(axis=(1, 2))
+
+
+def last_map(model: nn.Module, variables: Any, pixels: jax.Array) -> jax.Array:
+    """The last spatial map, ``[n, h, w, features]``, of normalised pictures."""
     _, written = model.apply(variables, pixels, train=False, mutable=["intermediates"])
     leaves = jax.tree_util.tree_flatten_with_path(written["intermediates"])[0]
     marked = [x for path, x in leaves if "features" in jax.tree_util.keystr(path)]
-    return marked[-1].astype(jnp.float32).mean(axis=(1, 2))
+    return marked[-1]
 
 
 def score(
@@ -189,6 +194,13 @@ class Classifier:
             for batch in padded(images, self.batch_size)
         ]
         return np.concatenate(parts)[: len(images)]
+
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the last spatial map."""
+        size, channels = self.preprocess.size, self.preprocess.channels
+        pixels = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+        shape = jax.eval_shape(partial(last_map, self.model), self.variables, pixels)
+        return shape.shape[1:3]
 
     def pixels(self, images: np.ndarray) -> np.ndarray:
         """What the network is given, float32, from prepared uint8 pictures."""

@@ -35,6 +35,9 @@ class Network(Protocol):
     def batch_size(self) -> int:
         """Pictures a compiled call."""
 
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the last spatial map."""
+
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of prepared uint8 pictures."""
 
@@ -51,11 +54,12 @@ def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
       workdir: the run's folder.
 
     Returns:
-      ``pictures`` and ``like_random``, the mean rank correlation with the maps of a
-      network whose weights were shuffled (Adebayo et al. 2018: near 1 is bad); with
-      masks also, for lungs and lesions, the mean ``share`` of heat inside, the
-      ``area`` of the mask, which is the share of heat spread evenly, and ``pointing``,
-      the share of pictures whose hottest pixel is inside.
+      ``pictures``; ``cells``, the height and width of the last spatial map, for a map
+      of few cells cannot point at anything; ``like_random``, the mean rank correlation
+      with the maps of a network whose weights were shuffled (Adebayo et al. 2018: near
+      1 is bad); with masks also, for lungs and lesions, the mean ``share`` of heat
+      inside, the ``area`` of the mask, which is the share of heat spread evenly, and
+      ``pointing``, the share of pictures whose hottest pixel is inside.
     """
     rows = plots.grid_rows(test.labels, test.num_classes, count=EXPLAINED)
     images = np.asarray(test.images[rows])
@@ -72,6 +76,7 @@ def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
     correlations = gradcam.rank_correlation(heat, shuffled)
     result: dict[str, Any] = {
         "pictures": len(rows),
+        "cells": list(network.map_size()),
         "like_random": _mean(correlations),
         "masks": {},
     }

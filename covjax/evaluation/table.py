@@ -115,7 +115,12 @@ def _explanation_lines(found: dict[str, Any] | None) -> list[str]:
     """Where the heat lies, and what is left without parts of the picture."""
     if found is None:
         return []
-    lines = ["", f"where the network looks (Grad-CAM of {found['pictures']} pictures)"]
+    cells = "x".join(map(str, found["cells"]))
+    lines = [
+        "",
+        f"where the network looks (Grad-CAM of {found['pictures']} pictures, from a "
+        f"last map of {cells} cells)",
+    ]
     for name, row in found["masks"].items():
         lines.append(
             f"{name:<20}{row['share']:.0%} of the heat inside, {row['area']:.0%} of "

@@ -128,5 +128,5 @@ def test_global_mean_of_half_precision_adds_in_float32():
 
 def test_the_smaller_side_decides():
     require_size(jnp.zeros((1, 29, 40, 1)), 29, "Net")
-    with pytest.raises(InputError, match="Net: pictures of 40x28 .* 29x29"):
+    with pytest.raises(InputError, match=r"Net: pictures of 40x28 .* 29x29"):
         require_size(jnp.zeros((1, 40, 28, 1)), 29, "Net")

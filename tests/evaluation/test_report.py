@@ -58,6 +58,7 @@ def control(name, other: Predictions, sees_lungs=False) -> Control:
 AUC = Measure(0.71, 0.61, 0.79, 40, "DeLong").to_dict()
 EXPLANATION = {
     "pictures": 3,
+    "cells": [2, 2],
     "like_random": 0.1,
     "masks": {"lungs": {"pictures": 3, "share": 0.2, "area": 0.3, "pointing": 0.5}},
     "parts": [{"part": "centre blanked", "share": 0.5, "auc": AUC}],
