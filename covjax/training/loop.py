@@ -192,15 +192,15 @@ def train_epochs(
         checkpoints.wait()
         log.report(record.history)
         if interrupt.number:
-            raise Interrupted(interrupt.number, where(record, trainer.steps))
+            raise Interrupted(interrupt.number, where(record, train, trainer.steps))
     return state
 
 
-def where(record: Record, steps: int) -> str:
+def where(record: Record, train: config.Train, steps: int) -> str:
     """The message of an interrupted run."""
     inside = f" and {record.done} of {steps} steps" if record.done else ""
     return (
-        f"interrupted after {record.epoch} epochs{inside}; saved: "
+        f"interrupted after {record.epoch} of {train.epochs} epochs{inside}; saved: "
         "the same command goes on from here"
     )
 

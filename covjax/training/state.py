@@ -86,6 +86,11 @@ def split(params: Tree, trainable: frozenset[str] | None) -> tuple[dict, dict]:
     return unflatten_dict(chosen, sep="/"), unflatten_dict(others, sep="/")
 
 
+def paths(params: Tree) -> frozenset[str]:
+    """Paths of all parameters, such as ``stage1/block1/conv/kernel``."""
+    return frozenset(flatten_dict(params, sep="/"))
+
+
 def merge(params: Tree, frozen: Tree) -> dict[str, Any]:
     """The inverse of `split`."""
     return unflatten_dict({**flatten_dict(frozen), **flatten_dict(params)})
@@ -156,10 +161,10 @@ def trainable_paths(
     cold = [m for m in modules if frozen.intersection(order[m])]
     for module in cold[len(cold) - thawed :] if thawed else ():
         frozen.difference_update(order[module])
-    paths = frozenset(n for names in order.values() for n in names) - frozen
-    if not paths:
+    left = frozenset(n for names in order.values() for n in names) - frozen
+    if not left:
         raise InputError(f"config.train.freeze={freeze!r}: leaves nothing to train")
-    return paths
+    return left
 
 
 def repartition(

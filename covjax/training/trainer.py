@@ -23,6 +23,8 @@ from covjax.training.state import (
     TrainState,
     call_order,
     create_state,
+    initialise,
+    paths,
     repartition,
     trainable_paths,
 )
@@ -99,7 +101,11 @@ class Trainer:
                 f"config.train.sizes: {size} must be from 1 to the {full} pixels of "
                 "the pictures"
             )
-        if call_order(self.model, (size, size, channels)) != self.order:
+        shapes = [
+            jax.eval_shape(lambda s=shape: initialise(self.model, s, 0))
+            for shape in ((size, size, channels), self.image_shape)
+        ]
+        if shapes[0] != shapes[1]:
             raise InputError(f"config.train.sizes: the network cannot take {size}")
 
     def create(self, variables: Any = None) -> TrainState:
@@ -179,8 +185,9 @@ class Trainer:
         """The state with which an epoch starts: what to train, and how fast."""
         factor = plateau_factor(self.run.optimizer, record.history)
         state = state.replace(rate_factor=jnp.float32(factor))
-        if self.run.train.unfreeze_epochs:
-            state = repartition(state, self.trainable(record.epoch), self.optimizer)
+        trainable = self.trainable(record.epoch)
+        if trainable not in (None, paths(state.params)):
+            state = repartition(state, trainable, self.optimizer)
         return state
 
     def dispatches(

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -116,9 +117,9 @@ def stop_after(monkeypatch):
 @pytest.mark.parametrize(
     ("dispatches", "number", "message"),
     [
-        (2, signal.SIGTERM, "after 0 epochs and 3 of 5 steps"),
-        (5, signal.SIGINT, "after 1 epochs;"),
-        (7, signal.SIGTERM, "after 1 epochs and 3 of 5 steps"),
+        (2, signal.SIGTERM, "after 0 of 3 epochs and 3 of 5 steps"),
+        (5, signal.SIGINT, "after 1 of 3 epochs;"),
+        (7, signal.SIGTERM, "after 1 of 3 epochs and 3 of 5 steps"),
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
@@ -258,6 +259,19 @@ def test_several_labels_have_no_accuracy(tmp_path, select_by):
     trained = run(tmp_path / "auc", settings(loss="binary", epochs=1), data)
     assert trained.history[0]["validation_auc"] > 0
     assert "validation_accuracy" not in trained.history[0]
+
+
+class Flat(nn.Module):
+    """A classifier that takes one size only."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.Dense(3, name="head")(x.reshape(len(x), -1))
+
+
+def test_a_network_of_fixed_size_refuses_others(tmp_path):
+    with pytest.raises(InputError, match=r"sizes: the network cannot take 8"):
+        fit(settings(sizes=(8, 12)), splits(), tmp_path, model=Flat())
 
 
 @pytest.mark.parametrize("size", [0, 13])

@@ -49,6 +49,14 @@ def test_binary_takes_one_label_or_several(multi_hot):
     np.testing.assert_allclose(loss(LOGITS, labels), wanted, rtol=1e-5)
 
 
+def test_binary_smoothing_goes_towards_one_half():
+    loss = Loss(name="binary", num_classes=3, label_smoothing=0.2)
+    targets = np.eye(3)[LABELS] * 0.8 + 0.1
+    p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    wanted = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).sum(-1)
+    np.testing.assert_allclose(loss(LOGITS, LABELS), wanted, rtol=1e-5)
+
+
 def test_margin_by_hand():
     loss = Loss(name="margin", num_classes=2)
     lengths = jnp.array([[0.95, 0.05], [0.4, 0.6], [0.6, 0.4]])
