@@ -102,6 +102,8 @@ def _read(stream: IO[bytes], size: int, deadline: float) -> bytes:
 
 def _serve() -> None:
     """The child: answers until its parent is gone."""
+    # gdcm imports a module "dl" if it finds one, even a folder of data
+    sys.path = [place for place in sys.path if place not in ("", os.getcwd())]
     import resource
 
     import pydicom

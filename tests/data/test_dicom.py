@@ -346,6 +346,15 @@ def test_a_stream_that_ends_gdcm_ends_in_one_line_and_the_next_is_fine(monkeypat
     np.testing.assert_array_equal(read_image(sample).array, expected)
 
 
+def test_a_folder_called_dl_does_not_stand_in_the_way_of_gdcm(tmp_path, monkeypatch):
+    sample = (SAMPLES / "SC_rgb_jpeg_gdcm.dcm").read_bytes()
+    (tmp_path / "dl").mkdir()
+    monkeypatch.chdir(tmp_path)
+    isolated._stop()
+    assert read_image(sample).array.shape == (100, 100, 3)
+    isolated._stop()
+
+
 def test_a_forked_process_has_a_gdcm_of_its_own(monkeypatch):
     sample = (SAMPLES / "SC_rgb_jpeg_gdcm.dcm").read_bytes()
     expected = read_image(sample).array
