@@ -89,45 +89,56 @@ def write_report(
       What stands in ``metrics.json``.
     """
     names = tuple(class_names)
-    how: dict[str, Any] = {
-        "level": run.evaluation.level,
-        "resamples": run.evaluation.resamples,
-    }
     metrics: dict[str, Any] = {
         "model": run.model.name,
         "data": run.data.name,
         "size": run.data.size,
         "seed": run.train.seed,
         "seeds": seeds,
-        **how,
         "card": card,
         "verdict": verdict,
         "classes": list(names),
-        "validation": measured(validation, names, **how),
-        "test": measured(test, names, **how),
-        "sources": by_source(test, names, level=run.evaluation.level),
-        "temperature": temperature.value,
-        "uncalibrated": {
-            name: proper_scores(uncalibrated(split, temperature), **how)
-            for name, split in (("validation", validation), ("test", test))
-        },
-        "operating_point": None,
+        **both_splits(validation, test, temperature, point, names, run.evaluation),
         "explanation": explanation,
-        "failures": failures(test, names),
-        "controls": [
-            beside(control, test, run.evaluation.level) for control in controls
-        ],
+        "controls": [beside(c, test, run.evaluation.level) for c in controls],
     }
-    metrics["gaps"] = gaps(metrics["validation"], metrics["test"])
-    if point is not None:
-        metrics["operating_point"] = point.to_dict() | {
-            name: apply(point, split, names, run.evaluation.level)
-            for name, split in (("validation", validation), ("test", test))
-        }
     metrics["headline"] = headline(metrics)
     draw(workdir, test, names, history, metrics, images)
     write_json(workdir / "metrics.json", metrics)
     return metrics
+
+
+def both_splits(
+    validation: Predictions,
+    test: Predictions,
+    temperature: Temperature,
+    point: OperatingPoint | None,
+    names: tuple[str, ...],
+    asked: config.Evaluation,
+) -> dict[str, Any]:
+    """Everything that is measured on validation and test."""
+    how: dict[str, Any] = {"level": asked.level, "resamples": asked.resamples}
+    splits = {"validation": validation, "test": test}
+    found = {part: measured(split, names, **how) for part, split in splits.items()}
+    at_point = None
+    if point is not None:
+        at_point = point.to_dict() | {
+            part: apply(point, split, names, asked.level)
+            for part, split in splits.items()
+        }
+    return {
+        **how,
+        **found,
+        "gaps": gaps(found["validation"], found["test"]),
+        "sources": by_source(test, names, level=asked.level),
+        "temperature": temperature.value,
+        "uncalibrated": {
+            part: proper_scores(uncalibrated(split, temperature), **how)
+            for part, split in splits.items()
+        },
+        "operating_point": at_point,
+        "failures": failures(test, names),
+    }
 
 
 def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
