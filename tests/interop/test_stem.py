@@ -10,6 +10,8 @@ from covjax.interop.names import IMAGENET, Normalisation
 from covjax.interop.stem import fold
 from covjax.interop.weights import load_pretrained
 
+pytest.importorskip("safetensors")  # of the extras interop and parity
+
 GREY = {"mean": (0.5,), "std": (0.25,)}
 
 

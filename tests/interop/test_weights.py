@@ -12,6 +12,8 @@ from covjax.interop.convert import flatten, to_torch
 from covjax.interop.files import read_checkpoint, snake_case
 from covjax.interop.weights import load_pretrained
 
+pytest.importorskip("safetensors")  # of the extras interop and parity
+
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5,), "std": (0.5,)}
 
