@@ -84,7 +84,7 @@ class Optimizer:
 
     name: str = "adam"  # "sgd", "adam", "adamw", "rmsprop"
     learning_rate: float = 1e-3  # the peak of the schedule
-    momentum: float = 0.9
+    momentum: float = 0.9  # of "sgd" and "rmsprop"
     nesterov: bool = False
     b1: float = 0.9
     b2: float = 0.999
