@@ -99,7 +99,7 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
         "operating_point": None,
     }
     for positive, threshold in classifier.thresholds.items():
-        point = OperatingPoint(positive, threshold, "chosen on the run's validation")
+        point = OperatingPoint(positive, threshold, "frozen with the run")
         metrics["operating_point"] = point.to_dict() | {
             "test": apply(point, predictions, names, level)
         }

@@ -1,0 +1,170 @@
+"""Judging files and other data sets with a finished run, of random weights."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from covjax import config, evaluate, predict
+from covjax.data.phantom import phantom
+from covjax.data.preprocess import Preprocess
+from covjax.errors import InputError
+from covjax.evaluation.explanation import explain, without_parts
+from covjax.evaluation.familiarity import Familiarity
+from covjax.inference import Classifier, make_network
+from covjax.training.state import initialise
+
+NAMES = ("normal", "pneumonia", "covid19")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return phantom(32, patients=20, pictures_per_patient=(1, 1))
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    network = make_network("squeezenet1_1", 3, "float32", {})
+    variables = initialise(network, (32, 32, 1), 0)
+    return Classifier(
+        model_name="squeezenet1_1",
+        model_kwargs={},
+        dtype="float32",
+        variables=jax.tree.map(np.asarray, variables),
+        class_names=NAMES,
+        preprocess=Preprocess.from_config(config.Data(size=32)),
+        loss="cross_entropy",
+        batch_size=4,
+        thresholds={"covid19": 0.3},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, classifier, pictures):
+    """A work directory with all that the commands read."""
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    classifier.save(workdir)
+    embeddings = classifier.embeddings(pictures.images)
+    Familiarity.of(pictures, embeddings, embeddings).save(workdir)
+    values = config.to_dict(config.Run())
+    values["evaluation"]["resamples"] = 50
+    (workdir / "config.json").write_text(json.dumps(values))
+    return workdir
+
+
+@pytest.fixture
+def scans(tmp_path, pictures):
+    for i in range(6):
+        (tmp_path / "scans" / NAMES[i % 3]).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "scans" / NAMES[i % 3] / f"{i}.png"
+        Image.fromarray(pictures.images[i, :, :, 0]).save(path)
+    return tmp_path / "scans"
+
+
+def judged(run, out, *paths):
+    predict.main(["--workdir", str(run), "--out", str(out), *map(str, paths)])
+    return {
+        row["file"]: row for row in json.loads((out / "predictions.json").read_text())
+    }
+
+
+def test_one_picture_or_many_give_the_same_numbers(run, scans, tmp_path, classifier):
+    many = judged(run, tmp_path / "many", scans)
+    assert len(many) == 6
+    file = str(scans / "pneumonia" / "4.png")
+    alone = judged(run, tmp_path / "alone", file)[file]
+    assert alone["probabilities"] == many[file]["probabilities"]
+    image = classifier.preprocess(np.asarray(Image.open(file)))
+    expected = classifier.scores(image[None])[0]
+    assert list(alone["probabilities"].values()) == [float(p) for p in expected]
+    assert alone["decision"] == NAMES[expected.argmax()]
+    assert alone["positive"] == {"covid19": bool(expected[2] >= 0.3)}
+
+
+def test_a_bad_file_has_its_error_and_the_rest_goes_on(run, scans, tmp_path):
+    (scans / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    rows = judged(run, tmp_path / "out", scans, "--heatmaps")
+    assert "broken.png" in rows[str(scans / "broken.png")]["error"]
+    assert sum(not row["error"] for row in rows.values()) == 6
+    assert len(list((tmp_path / "out" / "heatmaps").glob("*.png"))) == 6
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert {"file", "probability of covid19", "positive for covid19"} <= table[0].keys()
+
+
+def test_unlike_pictures_are_warned_of(run, scans, tmp_path):
+    white = tmp_path / "white.png"
+    Image.fromarray(np.full((9000, 40), 255, np.uint8)).save(white)
+    warnings = " ".join(judged(run, tmp_path / "out", white)[str(white)]["warnings"])
+    for word in ("brightness 255", "contrast 0", "size 40x9000"):
+        assert word in warnings
+    near = str(scans / "normal" / "0.png")
+    found = judged(run, tmp_path / "near", near)[near]["warnings"]
+    assert not any(word in " ".join(found) for word in ("brightness", "features"))
+
+
+def test_bad_input_is_one_line(run, tmp_path):
+    with pytest.raises(InputError, match="absent"):
+        predict.main(["--workdir", str(run), str(tmp_path / "absent")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no files"):
+        predict.main(["--workdir", str(run), str(tmp_path / "empty")])
+    with pytest.raises(InputError, match="no such run"):
+        predict.main(["--workdir", str(tmp_path / "x"), str(tmp_path)])
+
+
+def external(run, scans, *words):
+    evaluate.main(
+        ["--workdir", str(run), "--data", "folder", "--dir", str(scans), *words]
+    )
+    return json.loads((run / "evaluation-folder" / "metrics.json").read_text())
+
+
+def test_external_data_set_in_the_order_of_the_network(
+    run, scans, classifier, pictures
+):
+    """Folders are read in alphabetical order; the network's order is another."""
+    metrics = external(run, scans)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    decisions = classifier.scores(pictures.images[:6]).argmax(axis=1)
+    matrix = np.zeros((3, 3), int)
+    np.add.at(matrix, (labels, decisions), 1)
+    assert metrics["test"]["confusion_matrix"] == matrix.tolist()
+    assert metrics["operating_point"]["threshold"] == 0.3
+
+
+def test_classes_are_matched_by_name(run, scans):
+    (scans / "covid19").rename(scans / "Corona")
+    with pytest.raises(InputError, match=r"not Corona; give --map Corona=covid19"):
+        external(run, scans)
+    assert external(run, scans, "--map", "Corona=covid19")["test"]["n"] == 6
+    with pytest.raises(InputError, match="THEIRS=OURS"):
+        external(run, scans, "--map", "Corona=flu")
+
+
+def test_heat_maps_and_missing_parts(tmp_path, classifier, pictures):
+    found = explain(classifier, pictures, tmp_path)
+    assert found["cells"] == list(classifier.map_size())
+    assert 0 < found["masks"]["lungs"]["area"] < 1
+    assert 0 <= found["masks"]["lungs"]["share"] <= 1
+    assert len(list((tmp_path / "heatmaps").glob("*.png"))) == 12
+    parts = without_parts(classifier, pictures, level=0.95)
+    assert [row["part"] for row in parts] == [
+        *3 * ["centre blanked"], "border only", "lungs only", "lungs blanked",
+    ]  # fmt: skip
+
+
+def test_blanking_hides_what_it_names(pictures):
+    """A network that reads one pixel in the middle loses it with the centre."""
+
+    class OnePixel:
+        def scores(self, images):
+            bright = images[:, 16, 16, 0].astype(np.float32) / 255
+            return np.stack([1 - bright, bright / 2, bright / 2], axis=1)
+
+    rows = {r["part"]: r["auc"] for r in without_parts(OnePixel(), pictures, level=0.9)}
+    assert rows["border only"]["estimate"] == pytest.approx(0.5)
+    assert rows["centre blanked"]["estimate"] == pytest.approx(0.5)
