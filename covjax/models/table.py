@@ -96,7 +96,7 @@ _squeezenet = partial(
     Entry, paper="Iandola et al., arXiv:1602.07360", year=2016, reference="torchvision"
 )
 _efficientnet = partial(
-    Entry, paper="Tan & Le, arXiv:1905.11946", year=2019, reference="timm"
+    Entry, paper="Tan & Le, arXiv:1905.11946", year=2019, reference="torchvision, timm"
 )
 _vgg = partial(
     Entry,

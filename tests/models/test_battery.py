@@ -169,7 +169,7 @@ def used_inputs(jaxpr):
     needed = {jaxpr.outvars[0]}
     for equation in reversed(jaxpr.eqns):
         if needed.intersection(equation.outvars):
-            needed.update(v for v in equation.invars if hasattr(v, "count"))
+            needed.update(v for v in equation.invars if not hasattr(v, "val"))
     return [v in needed for v in jaxpr.invars]
 
 
