@@ -1,6 +1,6 @@
 """Convolution, batch normalisation, activation: the unit most networks repeat.
 
-Used by DenseNet, ResNet, MobileNet, EfficientNet, Xception.
+Used by DenseNet, ResNet, MobileNet, EfficientNet, Xception and the inception family.
 """
 
 from collections.abc import Callable

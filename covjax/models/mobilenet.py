@@ -114,7 +114,13 @@ class MobileNetV1(nn.Module):
         for i, (features, blocks, strides) in enumerate(STAGES_V1):
             x = Stage(blocks, features, strides, block, name=f"stage{i + 1}")(x)
         x = global_avg_pool(spatial_map(self, x))
-        return nn.Dense(self.num_classes, dtype=jnp.float32, name="head")(x)
+        head = nn.Dense(
+            self.num_classes,
+            dtype=jnp.float32,
+            kernel_init=nn.initializers.glorot_uniform(),  # Keras
+            name="head",
+        )
+        return head(x)
 
 
 class MobileNetV2(nn.Module):
