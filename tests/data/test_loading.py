@@ -94,7 +94,7 @@ class TestPhantom:
             raise AssertionError("drawn again")
 
         refuse.__signature__ = __import__("inspect").signature(phantom)
-        monkeypatch.setattr("covjax.data.source.phantom.phantom", refuse)
+        monkeypatch.setattr("covjax.data.phantom.phantom", refuse)
         assert load(data).train.fingerprint() == first.train.fingerprint()
         with pytest.raises(AssertionError, match="drawn again"):
             load(dataclasses.replace(data, size=25))
