@@ -63,7 +63,7 @@ def export_stablehlo(classifier: Classifier, directory: Path) -> Path:
         jax.ShapeDtypeStruct(shape, jnp.uint8)
     )
     try:
-        data = program.serialize()
+        data = bytes(program.serialize())
     except ImportError as error:
         raise InputError(
             'export: needs flatbuffers; pip install "covjax[interop]"'

@@ -23,7 +23,9 @@ class Normalisation(NamedTuple):
 
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's [-1, 1]
+# TensorFlow's [-1, 1]; also what torchvision's published GoogLeNet and Inception-v3
+# read, since they are made with transform_input=True
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class Family(NamedTuple):
