@@ -43,7 +43,7 @@ def run_in_process(*words: str) -> None:
         (["--config.data.name=folder", "--config.data.dir=absent"], ["absent"]),
         (["--config.data.kwargs.patience=3"], ["patience", "patients"]),
         (["--config.data.classes=normal,flu"], ["flu", "covid19"]),
-        (["--config.train.devices=3"], ["devices=3", "8"]),
+        (["--config.train.devices=9"], ["devices=9", "8"]),
         (["--config.train.freeze=nowhere"], ["nowhere", "stem"]),
         (["--config.optimizer.stage_rates.nowhere=0.1"], ["nowhere"]),
         (["--config.model.pretrained=absent.pth"], ["absent.pth"]),

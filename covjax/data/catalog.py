@@ -87,7 +87,8 @@ def find(name: str) -> DataSet:
     """The data set of this name; an unknown one raises `InputError`."""
     if name in CATALOG:
         return CATALOG[name]
-    near = difflib.get_close_matches(name, CATALOG, n=3)
+    embedded = ("phantom", "folder")  # they need no entry
+    near = difflib.get_close_matches(name, [*CATALOG, *embedded], n=3)
     raise InputError(
         f"data set {name!r}: unknown; "
         + (f"did you mean {', '.join(near)}?" if near else "see python -m covjax.data")

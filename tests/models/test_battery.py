@@ -53,8 +53,13 @@ AUXILIARY = {"googlenet": 2, "googlenet_2014": 2, "inception_v2": 1, "inception_
 
 
 def size_of(name):
-    """At least 32 pixels; SqueezeNet ends in a ReLU, which may kill a single one."""
-    return max(64 if name.startswith("squeezenet") else 32, MODELS[name].min_size)
+    """At least 32 pixels, 64 where a last map of one pixel says too little.
+
+    SqueezeNet ends in a ReLU, which may kill it, and an LSTM over a single pixel never
+    uses its recurrent kernel.
+    """
+    small = 64 if name.startswith(("squeezenet", "cnn_lstm")) else 32
+    return max(small, MODELS[name].min_size)
 
 
 def draw(shapes):
