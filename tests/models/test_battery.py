@@ -52,14 +52,13 @@ SHALLOW = {
 AUXILIARY = {"googlenet": 2, "googlenet_2014": 2, "inception_v2": 1, "inception_v3": 1}
 
 
-def size_of(name):
-    """At least 32 pixels, 64 where a last map of one pixel says too little.
+# at 32 pixels SqueezeNet ends in one pixel, which its last ReLU may kill, and the
+# LSTM reads a sequence of one step
+LARGER = {"cnn_lstm": 64, "squeezenet1_0": 64, "squeezenet1_1": 64}
 
-    SqueezeNet ends in a ReLU, which may kill it, and an LSTM over a single pixel never
-    uses its recurrent kernel.
-    """
-    small = 64 if name.startswith(("squeezenet", "cnn_lstm")) else 32
-    return max(small, MODELS[name].min_size)
+
+def size_of(name):
+    return max(LARGER.get(name, 32), MODELS[name].min_size)
 
 
 def draw(shapes):
