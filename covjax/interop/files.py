@@ -49,7 +49,7 @@ def read_checkpoint(path: str | Path) -> Tensors:
         raise
     except ImportError as error:
         raise InputError(
-            f'{path}: needs {error.name}; pip install "covjax[interop]"'
+            f"{path}: needs {error.name}; pip install {error.name}"
         ) from error
     except Exception as error:  # each library has its own kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
