@@ -1,6 +1,7 @@
 """Checkpoints: what is kept, what is noticed, what is fallen back to."""
 
 import errno
+import time
 
 import jax
 import jax.numpy as jnp
@@ -102,32 +103,36 @@ def data_files(directory):
     return sorted(files, key=lambda p: p.stat().st_size, reverse=True)
 
 
-def flip_a_bit(path):
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 1
-    path.write_bytes(raw)
-
-
 def truncate(path):
     path.write_bytes(path.read_bytes()[:100])
 
 
-def test_a_bit_flip_is_noticed_though_orbax_restores_it(
-    trainer, state, open_checkpoints, tmp_path
-):
+def test_a_bit_flip_is_never_restored(trainer, state, open_checkpoints, tmp_path):
+    """A flip is noticed, or lies in a byte that the state does not depend on."""
     fill(open_checkpoints(), state, [1])
-    # an array whose bytes do not compress lies in the file as it is
-    flip_a_bit(data_files(tmp_path / "checkpoints" / "1")[0])
-    with pytest.raises(Damaged):
-        open_checkpoints().restore(1, template(trainer, state))
+    wanted = to_arrays(at(state, 1))
+    path = data_files(tmp_path / "checkpoints" / "1")[0]
+    whole = path.read_bytes()
+    noticed = 0
+    for place in np.linspace(0, len(whole) - 1, 12).astype(int):
+        raw = bytearray(whole)
+        raw[place] ^= 1
+        path.write_bytes(raw)
+        try:
+            found, _ = open_checkpoints().restore(1, template(trainer, state))
+        except Damaged:
+            noticed += 1
+            continue
+        for name, leaf in to_arrays(found).items():
+            np.testing.assert_array_equal(leaf, wanted[name])
+    assert noticed
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, truncate])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    trainer, state, open_checkpoints, tmp_path, said, damage
+    trainer, state, open_checkpoints, tmp_path, said
 ):
     fill(open_checkpoints(), state, [1, 2, -1])
-    damage(data_files(tmp_path / "checkpoints" / "3")[0])
+    truncate(data_files(tmp_path / "checkpoints" / "3")[0])
     checkpoints = open_checkpoints()
     found, record = checkpoints.restore_latest(template(trainer, state))
     assert (int(found.step), record["epoch"]) == (2, 2)
@@ -173,6 +178,9 @@ def test_leftovers_of_a_killed_process_are_removed(state, open_checkpoints, tmp_
     checkpoints = open_checkpoints()
     assert checkpoints.manager.latest_step() == 1
     checkpoints.wait()
+    deadline = time.monotonic() + 10  # orbax removes them in a thread of its own
+    while left.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert not left.exists()
 
 
