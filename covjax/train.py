@@ -57,7 +57,6 @@ def main(arguments: Sequence[str]) -> int:
     check_workdir(workdir, run)
     splits = data.load(run.data, progress=True)
     positive_class(run.evaluation, splits.train.class_names)  # wrong: say so now
-    claim(workdir, run)
     print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
     seeds = range(run.train.seed, run.train.seed + run.train.seeds)
     several = len(seeds) > 1
@@ -68,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         return cli.fail(str(stop), status=128 + stop.signal)
     if several:
+        claim(workdir, run)
         show(join_seeds(run, splits, places, workdir), workdir)
     return 0
 

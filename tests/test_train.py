@@ -77,9 +77,17 @@ def test_an_unreadable_picture_is_named(tmp_path, folder):
         )  # fmt: skip
 
 
-def test_a_failed_start_leaves_the_work_directory_free(tmp_path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config.data.name=folder", "--config.data.dir=absent"],
+        ["--config.model.pretrained=absent.pth"],
+        ["--config.model.name=absent"],
+    ],
+)
+def test_a_failed_start_leaves_the_work_directory_free(tmp_path, words):
+    """The corrected command must not be refused as another run."""
     place = tmp_path / "run"
-    words = ["--config.data.name=folder", "--config.data.dir=absent"]
     with pytest.raises(InputError, match="absent"):
         run_in_process("--workdir", str(place), *words)
     assert not place.exists()

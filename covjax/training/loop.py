@@ -107,8 +107,8 @@ def fit(
     """
     if seed is not None:
         run = replace(run, train=replace(run.train, seed=seed))
-    claim(workdir, run)
     trainer = Trainer(run, splits.train, splits.validation, model)
+    claim(workdir, run)
     checkpoints = Checkpoints(workdir / "checkpoints", say)
     try:
         state, record = start(trainer, checkpoints, splits.train, initial_variables)
