@@ -2,9 +2,8 @@
 
 Used by `conv.py`, `separable.py` and `pooling.py`, and so by every network. Each
 form computes the same numbers as the plain operation of `jax.lax` (tests: 1e-5).
-GPU and TPU keep XLA's own forms; what a CPU gains is measured by
-``benchmarks/forms.py``: XLA reduces over leading axes at 1 to 2 GB/s, scatters the
-gradient of a maximum pixel by pixel, and filters channels one by one.
+GPU and TPU keep XLA's own forms. On a CPU XLA reduces over leading axes at 1 to 2 GB/s,
+scatters the gradient of a maximum pixel by pixel, and filters channels one by one.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,0 @@
-"""What a paper builds from more than one network."""
