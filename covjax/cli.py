@@ -46,8 +46,6 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     # XLA reports, as errors and line after line, that a cached program was tuned for
     # "prefer-no-gather", which is no feature that a processor could lack
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # XLA's C++ log: else pages on every program that comes out of the cache
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         status = main(sys.argv[1:])
     except InputError as error:
