@@ -25,6 +25,14 @@ class Model:
 
 
 @dataclass(kw_only=True, slots=True)
+class System:
+    """What a paper builds around the network; without a name, the network alone."""
+
+    name: str = ""  # one of covjax.systems.SYSTEMS
+    kwargs: dict[str, Any] = field(default_factory=dict)  # the system's settings
+
+
+@dataclass(kw_only=True, slots=True)
 class Data:
     """The pictures: which set, how each is prepared, how the set is split."""
 
@@ -149,6 +157,7 @@ class Run:
     """A whole experiment: what a recipe returns and a work directory records."""
 
     model: Model = field(default_factory=Model)
+    system: System = field(default_factory=System)
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     optimizer: Optimizer = field(default_factory=Optimizer)

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     check_workdir(workdir, run)
     splits = data.load(run.data, progress=True)
     positive_class(run.evaluation, splits.train.class_names)  # wrong: say so now
-    print(f"{run.model.name} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
+    title = run.system.name or run.model.name
+    print(f"{title} on {run.data.name}, in {workdir}\n\n{splits.table()}\n")
     seeds = range(run.train.seed, run.train.seed + run.train.seeds)
     several = len(seeds) > 1
     places = {s: workdir / f"seed-{s}" if several else workdir for s in seeds}
@@ -84,7 +85,7 @@ def train_once(
     run: config.Run, seed: int, splits: "Splits", workdir: Path
 ) -> dict[str, Any]:
     """Trains with one seed and reports; a finished run is read, not opened again."""
-    from covjax.training.loop import fit
+    from covjax.training.loop import claim, fit
 
     run = dataclasses.replace(
         run, train=dataclasses.replace(run.train, seed=seed, seeds=1)
@@ -92,6 +93,12 @@ def train_once(
     if (workdir / METRICS).is_file():
         print(f"{workdir}: finished before; delete it to train again", file=sys.stderr)
         return json.loads((workdir / METRICS).read_text())
+    if run.system.name:
+        from covjax import systems
+
+        claim(workdir, run)
+        record_data(splits, workdir)
+        return systems.train(run, splits, workdir)
     result = fit(
         run,
         splits,

@@ -17,6 +17,7 @@ FORBIDDEN = {
     "data": ("jax", "flax", "optax", "covjax.blocks", "covjax.models",
              "covjax.systems", "covjax.training", "covjax.evaluation"),
     "training": ("covjax.systems", "covjax.interop"),
+    "systems": ("covjax.interop",),
     "evaluation": ("covjax.training", "covjax.systems", "covjax.interop"),
 }  # fmt: skip
 COMMANDS = ("train", "evaluate", "predict", "audit", "report", "cli")

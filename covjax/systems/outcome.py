@@ -1,0 +1,76 @@
+"""The end of every system: scores of two splits become the report of a run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covjax import config
+from covjax.data import Splits
+from covjax.data.imageset import ImageSet
+from covjax.evaluation import controls
+from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.report import freeze, write_report
+from covjax.evaluation.seal import open_test
+
+
+def report(
+    run: config.Run,
+    splits: Splits,
+    workdir: Path,
+    score: Callable[[ImageSet], np.ndarray],
+    *,
+    history: Sequence[dict[str, Any]] = (),
+    explanation: Callable[[ImageSet], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Scores validation and, once, test; writes predictions, plots and measures.
+
+    Temperature and threshold are chosen on validation before the test split is opened.
+
+    Args:
+      run: the recipe.
+      splits: the data.
+      workdir: of the run; it exists.
+      score: pictures of a split to probabilities, float32 ``[n, classes]``.
+      history: of a training whose curves the report should show.
+      explanation: of the opened test split, for the report's ``explanation``.
+
+    Returns:
+      What stands in ``metrics.json``.
+    """
+    names = splits.train.class_names
+    raw = Predictions.of(splits.validation, score(splits.validation))
+    temperature, point = freeze(raw, names, run)
+
+    def calibrated(images: ImageSet, probabilities: np.ndarray) -> Predictions:
+        return Predictions.of(images, temperature(probabilities))
+
+    validation = calibrated(splits.validation, raw.probabilities)
+    validation.save(workdir / "predictions_validation.npz")
+    images = open_test(
+        splits, workdir, run.system.name, "final evaluation of covjax.train"
+    )
+    test = calibrated(images, score(images))
+    test.save(workdir / "predictions_test.npz")
+    return write_report(
+        workdir,
+        run=run,
+        validation=validation,
+        test=test,
+        temperature=temperature,
+        point=point,
+        controls=controls.run(splits, level=run.evaluation.level),
+        class_names=names,
+        history=history,
+        card=splits.card,
+        verdict=splits.verdict,
+        images=images.images,
+        explanation=explanation(images) if explanation else None,
+    )
+
+
+def part(run: config.Run, **model: Any) -> config.Run:
+    """The recipe of one network inside a system, with another model section."""
+    return replace(run, system=config.System(), model=replace(run.model, **model))
