@@ -19,21 +19,54 @@ from typing import Any
 
 import numpy as np
 
+# as covjax.cli does; XLA reads it when jax starts
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 RESULTS = Path(__file__).parent / "results"
-QUIET_LOAD = 0.2  # of the last minute, in processes
+QUIET = 0.05  # of all cores' time, by other processes
+SAMPLE_SECONDS = 2.0
+_last_look: dict[str, float] = {}  # what `check_quiet` saw, for the result lines
 
 
 def check_quiet(force: bool) -> None:
     """Ends the benchmark on a busy machine, unless forced; timings there say nothing.
 
-    The load counts this process's own past minute too, so it is read at the start.
+    It looks for `SAMPLE_SECONDS`, in which this process should do nothing.
     """
-    load = os.getloadavg()[0]
-    if load > QUIET_LOAD and not force:
+    try:
+        busy = others_busy()
+    except OSError:
+        if not force:
+            sys.exit("error: no /proc/stat tells whether the machine is busy; --force")
+        return
+    _last_look["others_busy"] = round(busy, 4)
+    if busy > QUIET and not force:
         sys.exit(
-            f"error: load average {load:.2f} is above {QUIET_LOAD}: the machine is "
-            "busy; wait a minute, or --force and the result says so"
+            f"error: other processes take {busy:.0%} of the processor, more than "
+            f"{QUIET:.0%}: the machine is busy; wait, or --force and the result says so"
         )
+
+
+def others_busy() -> float:
+    """Share of all cores' time that other processes take while this one waits.
+
+    Time that a hypervisor gives to other machines counts too.
+    """
+    (busy_before, all_before), own_before = cpu_seconds(), time.process_time()
+    time.sleep(SAMPLE_SECONDS)
+    (busy, every), own = cpu_seconds(), time.process_time()
+    others = busy - busy_before - (own - own_before)
+    return max(others, 0.0) / max(every - all_before, 1e-9)
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """Seconds of all cores since boot: busy ones, and all (Linux, proc(5))."""
+    line = Path("/proc/stat").read_text().splitlines()[0]
+    # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user
+    ticks = [int(word) for word in line.split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    scale = os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - idle) / scale, sum(ticks) / scale
 
 
 def interleaved(
@@ -79,7 +112,7 @@ def write_result(script: str, result: Mapping[str, Any]) -> Path:
         "commit": commit(),
         "device": kind,
         "processor": processor(),
-        "load_average": os.getloadavg()[0],
+        **_last_look,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": versions(
             "jax", "jaxlib", "flax", "numpy", "torch", "keras", "timm"
