@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import forms
+from covjax.blocks import conv_forms, forms
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
@@ -96,6 +96,21 @@ def explicit_padding(padding: Padding) -> str | tuple[tuple[int, int], ...]:
     return tuple(sides)
 
 
+def padding_sides(
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    strides: tuple[int, int],
+    padding: str | tuple[tuple[int, int], ...],
+    dilation: tuple[int, int] = (1, 1),
+) -> forms.Sides:
+    """`explicit_padding` of a map of this size as (low, high) pairs."""
+    if not isinstance(padding, str):
+        return (padding[0], padding[1])
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel_size)]
+    height, width = jax.lax.padtype_to_pads(size, reach, strides, padding)
+    return height, width
+
+
 def convolve(
     x: jax.Array,
     kernel: jax.Array,
@@ -106,10 +121,14 @@ def convolve(
     groups: int = 1,
 ) -> jax.Array:
     """``[batch, height, width, in]`` * ``[kh, kw, in / groups, out]``, NHWC."""
-    one_by_one = kernel.shape[:2] == (1, 1) and groups == 1
-    unpadded = padding == "VALID" or padding == "SAME" or padding == ((0, 0), (0, 0))
-    if one_by_one and unpadded and forms.on_one_cpu():
-        return forms.pointwise(x, kernel, strides)
+    if groups == 1 and dilation == (1, 1) and forms.on_one_cpu():
+        size = kernel.shape[:2]
+        sides = padding_sides(x.shape[1:3], size, strides, padding)
+        if size == (1, 1) and sides == ((0, 0), (0, 0)):
+            return conv_forms.pointwise(x, kernel, strides)
+        spans = conv_forms.out_spans(x.shape[1:3], size, strides, sides)
+        if conv_forms.overhangs(spans, size):
+            return conv_forms.gathered(x, kernel, strides, sides)
     return jax.lax.conv_general_dilated(
         x,
         kernel,

@@ -1,9 +1,9 @@
-"""Faster forms of the operations on which CPUs lose their time.
+"""Faster forms of the normalisation and pooling on which CPUs lose their time.
 
-Used by `conv.py`, `separable.py` and `pooling.py`, and so by every network. Each
-form computes the same numbers as the plain operation of `jax.lax` (tests: 1e-5).
-GPU and TPU keep XLA's own forms. On a CPU XLA reduces over leading axes at 1 to 2 GB/s,
-scatters the gradient of a maximum pixel by pixel, and filters channels one by one.
+Used by `conv.py` and `pooling.py`, and so by every network; `conv_forms.py` has those
+of the convolutions. Each form computes the same numbers as the plain operation of
+`jax.lax` (tests: 1e-5). GPU and TPU keep XLA's own forms. On a CPU XLA reduces over
+leading axes at 1 to 2 GB/s, and scatters the gradient of a maximum pixel by pixel.
 """
 
 from collections.abc import Sequence
@@ -58,17 +58,17 @@ def channel_sums(*products: tuple[jax.Array, ...]) -> list[jax.Array]:
             for factors, total in zip(rows, sums)
         )
 
-    zero = jnp.zeros((width, channels), _wide(products[0][0]))
+    zero = jnp.zeros((width, channels), wide(products[0][0]))
     sums = lax.fori_loop(0, batch * height, add_row, (zero,) * len(rows))
     return [s.sum(axis=0) for s in sums]
 
 
 def _product(factors: Sequence[jax.Array]) -> jax.Array:
     """The product of one array or more, in at least float32."""
-    return reduce(jnp.multiply, [x.astype(_wide(x)) for x in factors])
+    return reduce(jnp.multiply, [x.astype(wide(x)) for x in factors])
 
 
-def _wide(x: jax.Array) -> jnp.dtype:
+def wide(x: jax.Array) -> jnp.dtype:
     """The type to sum x in: float32, or float64 for float64 (parity tests)."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
@@ -130,7 +130,7 @@ def _batch_norm_backward(epsilon, axis_name, kept, cotangents):
     factor = scale * inverse
     slope = -factor * inverse * means[1]
     offset = -factor * means[0] - slope * mean
-    dx = dy * _like(x, factor) + x * _like(x, slope) + _like(x, offset)
+    dx = dy * like(x, factor) + x * like(x, slope) + like(x, offset)
     return dx.astype(x.dtype), d_scale, d_bias
 
 
@@ -139,128 +139,13 @@ batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 def scale_and_shift(x: jax.Array, factor: jax.Array, offset: jax.Array) -> jax.Array:
     """``x * factor + offset`` by channel: computed in float32, given in x's type."""
-    factor, offset = (_like(x, values) for values in (factor, offset))
+    factor, offset = (like(x, values) for values in (factor, offset))
     return (x * factor + offset).astype(x.dtype)
 
 
-def _like(x: jax.Array, values: jax.Array) -> jax.Array:
+def like(x: jax.Array, values: jax.Array) -> jax.Array:
     """``[channels]`` with as many axes as x: ranks are never promoted."""
     return values.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-# -------------------------------------------------------------------- convolutions
-
-
-def pointwise(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
-    """A 1x1 convolution without padding, as one matrix product.
-
-    Args:
-      x: ``[batch, height, width, in]``.
-      kernel: ``[1, 1, in, out]``.
-      strides: of height and width.
-
-    Returns:
-      ``[batch, h, w, out]``.
-    """
-    x = x[:, :: strides[0], :: strides[1]]
-    return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def depthwise(
-    x: jax.Array, kernel: jax.Array, strides: Pair, sides: Sides, dilation: Pair
-) -> jax.Array:
-    """A depthwise convolution as shifted multiply-adds, dilation without zeros.
-
-    Args:
-      x: ``[batch, height, width, channels]``.
-      kernel: ``[kh, kw, 1, channels]``.
-      strides: of height and width.
-      sides: (low, high) padding of height and width.
-      dilation: step between the taps of the kernel.
-
-    Returns:
-      ``[batch, h, w, channels]``.
-    """
-    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
-    spans = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(padded.shape[1:3], kernel.shape[:2], strides, dilation)
-    ]
-    y = jnp.zeros((), x.dtype)
-    for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
-        top, left = i * dilation[0], j * dilation[1]
-        shifted = padded[
-            :,
-            top : top + strides[0] * (spans[0] - 1) + 1 : strides[0],
-            left : left + strides[1] * (spans[1] - 1) + 1 : strides[1],
-        ]
-        tap = shifted * _like(x, kernel[i, j, 0])
-        y = tap if (i, j) == (0, 0) else y + tap
-    return y
-
-
-def _depthwise_forward(x, kernel, strides, sides, dilation):
-    return depthwise(x, kernel, strides, sides, dilation), (x, kernel)
-
-
-def _depthwise_backward(strides, sides, dilation, kept, dy):
-    x, kernel = kept
-    return (
-        _depthwise_input_gradient(dy, kernel, x.shape, strides, sides, dilation),
-        _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation),
-    )
-
-
-def _depthwise_input_gradient(dy, kernel, shape, strides, sides, dilation):
-    """The same shifts backwards, over dy spread out by the strides."""
-    height, width = shape[1:3]
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[:2])]
-    config = [(0, 0, 0)]
-    for n, low_high, r, s, m in zip(
-        (height, width), sides, reach, strides, dy.shape[1:3]
-    ):
-        spread = s * (m - 1) + 1
-        low = r - low_high[0]  # negative: cut
-        config.append((low, n + r - low - spread, s - 1))
-    config.append((0, 0, 0))
-    spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), config)
-    dx = jnp.zeros((), dy.dtype)
-    for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
-        top, left = reach[0] - i * dilation[0], reach[1] - j * dilation[1]
-        shifted = spread_dy[:, top : top + height, left : left + width]
-        tap = shifted * _like(dy, kernel[i, j, 0])
-        dx = tap if (i, j) == (0, 0) else dx + tap
-    return dx
-
-
-def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
-    """A loop over the rows of dy with one accumulator for each tap of the kernel."""
-    batch, height, width, channels = dy.shape
-    kh, kw = kernel.shape[:2]
-    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
-
-    def add_row(step, sums):
-        b, r = step // height, step % height
-        gradient = lax.dynamic_slice(dy, (b, r, 0, 0), (1, 1, width, channels))[0, 0]
-        gradient = gradient.astype(_wide(dy))
-        values = []
-        for i in range(kh):
-            start = (b, r * strides[0] + i * dilation[0], 0, 0)
-            row = lax.dynamic_slice(padded, start, (1, 1, *padded.shape[2:]))[0, 0]
-            for j in range(kw):
-                left = j * dilation[1]
-                taken = row[left : left + strides[1] * (width - 1) + 1 : strides[1]]
-                values.append(sums[i * kw + j] + gradient * taken)
-        return tuple(values)
-
-    zero = jnp.zeros((width, channels), _wide(dy))
-    sums = lax.fori_loop(0, batch * height, add_row, (zero,) * (kh * kw))
-    gradient = jnp.stack([s.sum(axis=0) for s in sums])
-    return gradient.reshape(kernel.shape).astype(kernel.dtype)
-
-
-depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 # ------------------------------------------------------------------ maximum pooling

@@ -10,8 +10,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import forms
-from covjax.blocks.conv import Padding, convolve, explicit_padding, pair
+from covjax.blocks import conv_forms, forms
+from covjax.blocks.conv import (
+    Padding,
+    convolve,
+    explicit_padding,
+    padding_sides,
+    pair,
+)
 
 
 class DepthwiseConv(nn.Module):
@@ -42,8 +48,11 @@ class DepthwiseConv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         strides, dilation = pair(self.strides), pair(self.kernel_dilation)
         if forms.on_one_cpu():
-            sides = padding_sides(x, kernel, strides, self.padding, dilation)
-            y = forms.depthwise(x, kernel, strides, sides, dilation)
+            padding = explicit_padding(self.padding)
+            sides = padding_sides(
+                x.shape[1:3], kernel.shape[:2], strides, padding, dilation
+            )
+            y = conv_forms.depthwise(x, kernel, strides, sides, dilation)
         else:
             y = convolve(
                 x,
@@ -54,19 +63,3 @@ class DepthwiseConv(nn.Module):
                 groups=channels,
             )
         return y if bias is None else y + bias.reshape(1, 1, 1, -1)
-
-
-def padding_sides(
-    x: jax.Array,
-    kernel: jax.Array,
-    strides: tuple[int, int],
-    padding: Padding,
-    dilation: tuple[int, int],
-) -> forms.Sides:
-    """Padding as (low, high) pairs of height and width, whatever form it has."""
-    known = explicit_padding(padding)
-    if not isinstance(known, str):
-        return (known[0], known[1])
-    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel.shape[:2])]
-    height, width = jax.lax.padtype_to_pads(x.shape[1:3], reach, strides, known)
-    return height, width

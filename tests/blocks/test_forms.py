@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from covjax.blocks import forms
+from covjax.blocks import conv_forms, forms
 from covjax.blocks.conv import BatchNorm, Conv
 from covjax.blocks.separable import DepthwiseConv
 
@@ -109,6 +109,42 @@ def test_padded_pointwise_grows_the_map():
     assert y.shape == (1, 6, 6, 3)
     np.testing.assert_array_equal(y[:, 0], 0)
     np.testing.assert_allclose(y[0, 1, 1], x[0, 0, 0] @ k[0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides", "padding"),
+    [
+        ((1, 1), (3, 3), 1, 1),  # eight of nine taps see padding alone
+        ((2, 2), (3, 3), 1, "SAME"),
+        ((4, 3), (3, 3), 2, 1),
+        ((4, 5), (5, 5), 1, 2),
+        ((2, 3), (1, 7), 1, "SAME"),
+        ((6, 2), (7, 1), 1, ((3, 3), (0, 0))),
+        ((3, 3), (3, 3), 1, "VALID"),
+    ],
+)
+def test_gathered(size, kernel, strides, padding, monkeypatch):
+    calls = []
+    original = conv_forms.gathered
+    monkeypatch.setattr(
+        conv_forms, "gathered", lambda *a: calls.append(1) or original(*a)
+    )
+    x, k = draw(3, *size, 5), draw(*kernel, 5, 4, seed=3)
+    conv = Conv(4, kernel, strides=strides, padding=padding, use_bias=False)
+    plain = nn.Conv(4, kernel, strides=strides, padding=padding, use_bias=False)
+    assert_same(
+        lambda x, k: conv.apply({"params": {"kernel": k}}, x),
+        lambda x, k: plain.apply({"params": {"kernel": k}}, x),
+        x,
+        k,
+    )
+    assert calls
+
+
+def test_maps_as_large_as_the_kernel_keep_the_plain_convolution(monkeypatch):
+    monkeypatch.setattr(conv_forms, "gathered", None)
+    x, conv = draw(1, 6, 6, 2), Conv(4, 3, strides=2)
+    assert conv.apply(conv.init(jax.random.key(0), x), x).shape == (1, 3, 3, 4)
 
 
 @pytest.mark.parametrize(
