@@ -87,7 +87,8 @@ def load(data: config.Data) -> "Splits":
     """
     from covjax.data import load as load_data
 
-    data = dataclasses.replace(data, feed="resident")  # file headers need decoding
+    # file headers need decoding; the pictures are those of any fold
+    data = dataclasses.replace(data, feed="resident", fold=max(data.fold, 0))
     try:
         return load_data(data, progress=True)
     except InputError:

@@ -58,7 +58,7 @@ class Data:
     split_seed: int = 0
     group_key: str = ""  # regular expression: its match in the file name is the group
     folds: int = 0  # k of k-fold cross-validation; 0: one hold-out split
-    fold: int = 0  # the fold that is the test split
+    fold: int = -1  # the fold that is the test split; -1: each in turn
     test_source: str = ""  # leave one source out: this one is the test split
     # feeding
     feed: str = "auto"  # "resident" in device memory, "stream" through grain
@@ -197,7 +197,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "data.crop_top": (0, 0.9),
     "data.gamma": (0.01, 100),
     "data.folds": (0, None),
-    "data.fold": (0, None),
+    "data.fold": (-1, None),
     "data.resident_gib": (0, None),
     "augment.rotation_degrees": (0, 180),
     "augment.shift": (0, 1),
@@ -270,6 +270,12 @@ def check(run: Run) -> None:
             f"config.data.folds={data.folds}, config.data.fold={data.fold}: folds must "
             "be 0 or at least 2, and fold below folds"
         )
+    if run.train.seeds > 1 and data.folds and data.fold < 0:
+        raise InputError(
+            f"config.train.seeds={run.train.seeds}, config.data.folds={data.folds}: "
+            "repeat either seeds or folds; several seeds need one fold, such as "
+            "config.data.fold=0"
+        )
     for name in ("mean", "std"):
         values = getattr(data, name)
         if len(values) not in (1, data.channels):
@@ -324,6 +330,7 @@ def with_variants(run: Run, text: str, smallest: int = 8) -> Run:
 def shrink(run: Run) -> None:
     """Makes a run finish in seconds: few small pictures, one epoch."""
     run.data.limit = 24
+    run.data.fold = max(run.data.fold, 0)  # one fold of many
     run.data.size = min(run.data.size, 64)
     run.train.epochs = 1
     run.train.batch_size = min(run.train.batch_size, 8)

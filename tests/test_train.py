@@ -1,6 +1,8 @@
 """The main job as a user runs it: a recipe to a report, and one line for bad input."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +130,51 @@ def test_your_own_pictures_to_a_report(tmp_path, folder):
     assert other.returncode == 2
     assert other.stderr.startswith("error: ")
     assert "another run" in other.stderr
+
+
+def test_every_fold_in_turn(tmp_path, monkeypatch):
+    """Interrupted within the second fold, it goes on there, and joins both."""
+    from covjax.training.trainer import Trainer
+
+    place, validate, calls = tmp_path / "run", Trainer.validate, []
+
+    def interrupted(self, state):
+        calls.append(state)
+        if len(calls) == 3:  # the first epoch of the second fold
+            os.kill(os.getpid(), signal.SIGINT)
+        return validate(self, state)
+
+    monkeypatch.setattr(Trainer, "validate", interrupted)
+    words = [
+        "--config", f"{RECIPE}:smoke", *SMALL, "--workdir", str(place),
+        "--config.data.folds=2", "--config.data.fold=-1", "--config.train.epochs=2",
+    ]  # fmt: skip
+    assert train.main(words) == 128 + signal.SIGINT
+    first = (place / "fold-0" / "metrics.json").read_text()
+    before = (place / "fold-1" / "log.jsonl").read_text()
+    assert len(before.splitlines()) == 1
+    assert not (place / "metrics.json").exists()
+
+    assert train.main(words) == 0
+    assert len(calls) == 4
+    assert (place / "fold-0" / "metrics.json").read_text() == first
+    assert (place / "fold-1" / "log.jsonl").read_text().startswith(before)
+    metrics = json.loads((place / "metrics.json").read_text())
+    assert metrics["test"]["n"] == 16
+    assert metrics["repeats"]["numbers"] == [0, 1]
+    assert "2 folds grouped by patient" in metrics["headline"]
+    assert metrics["verdict"]["verdict"] == "verified"
+    auc = [
+        json.loads((place / f"fold-{k}" / "metrics.json").read_text())["test"]
+        for k in (0, 1)
+    ]
+    values = [part["overall"]["auc"]["estimate"] for part in auc]
+    assert metrics["repeats"]["measures"]["auc"]["values"] == values
+    for k in (0, 1):
+        openings = (place / f"fold-{k}" / "openings.jsonl").read_text()
+        assert len(openings.splitlines()) == 1
+
+    from covjax import report
+
+    assert report.main(["--workdir", str(place)]) == 0
+    assert "All folds, grouped by patient" in (place / "report.html").read_text()

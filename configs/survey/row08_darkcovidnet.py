@@ -3,9 +3,9 @@
 doi 10.1016/j.compbiomed.2020.103792
 
     python -m covjax.train --config configs/survey/row08_darkcovidnet.py:three
-        with --config.data.dir=DIR --config.data.fold=0
+        with --config.data.dir=DIR
     python -m covjax.train --config configs/survey/row08_darkcovidnet.py:two
-        with --config.data.dir=DIR --config.data.fold=0
+        with --config.data.dir=DIR
 
 Published, mean of five folds: three classes accuracy 87.02 %, sensitivity 85.35 %,
 specificity 92.18 %, F1 87.37 %; two classes 98.08 %, 95.13 %, 95.30 %, 96.51 %. Not yet
@@ -13,7 +13,7 @@ run here.
 
 Data: github.com/muhammedtalo/COVID-19, 125 COVID-19 (the paper: 127), 500 normal, 500
 pneumonia. Folds are of pictures, as published: ``--config.data.split=grouped`` keeps
-patients apart.
+patients apart. All five are trained, ``--config.data.fold=0`` trains one.
 
 From the authors' notebook: fastai's transforms, one cycle, and weight decay on all
 parameters. Different here: fastai changes three pictures of four, and also warps the

@@ -26,6 +26,11 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
     Raises:
       InputError: the split cannot be made, or patients overlap.
     """
+    if data.folds and data.fold < 0:
+        raise InputError(
+            f"config.data.fold={data.fold}: one fold is loaded at a time, from 0 to "
+            f"{data.folds - 1}; covjax.train takes each in turn"
+        )
     groups, known = splits.group_ids(images.patients, images.files, data.group_key)
     official = data.split == "official" or (
         data.split == "auto" and bool((images.splits != "").any())

@@ -101,17 +101,33 @@ def run(splits: Splits, *, level: float = 0.95, seed: int = 0) -> list[Control]:
 def _control(
     recipe: _Recipe, train: _View, test: _View, level: float, seed: int
 ) -> Control:
-    n, names = len(test.images), test.images.class_names
+    names = test.images.class_names
     columns = recipe.features(train, test)
-    if columns is None:
-        auc = Measure(None, None, None, n, "not fitted", recipe.missing)
+    probabilities = None
+    if columns is not None:
+        model = recipe.model(len(columns[0]), seed)
+        labels = np.asarray(train.images.labels)
+        probabilities = _fitted(model, *columns, labels, len(names))
+    labels = np.asarray(test.images.labels)
+    patients = np.asarray(test.images.patients, str)
+    return scored(recipe, probabilities, labels, patients, names, level)
+
+
+def scored(
+    recipe: _Recipe,
+    probabilities: np.ndarray | None,
+    labels: np.ndarray,
+    patients: np.ndarray,
+    names: tuple[str, ...],
+    level: float,
+) -> Control:
+    """One of `RECIPES` on test pictures; without probabilities it was not fitted."""
+    if probabilities is None:
+        auc = Measure(None, None, None, len(labels), "not fitted", recipe.missing)
         sentence = f"{recipe.subject} cannot be tried: {recipe.missing}."
         return Control(recipe.name, recipe.sees_lungs, None, auc, {}, sentence)
-    model = recipe.model(len(columns[0]), seed)
-    labels = np.asarray(train.images.labels)
-    probabilities = _fitted(model, *columns, labels, len(names))
-    truth = one_vs_rest(np.asarray(test.images.labels), len(names))
-    cluster = bootstrap.clusters(np.asarray(test.images.patients, str))
+    truth = one_vs_rest(labels, len(names))
+    cluster = bootstrap.clusters(patients)
     auc = area(truth, probabilities, cluster, level)
     classes = {
         name: area(truth[:, [k]], probabilities[:, [k]], cluster, level)

@@ -119,8 +119,8 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
         "internal": f"{test['n']} test pictures of "
         f"{'unknown' if people is None else people} patients.",
         "result": metrics["headline"],
-        "failures": f"{len(metrics['failures'])} wrong decisions are listed and drawn, "
-        "the most confident first.",
+        "failures": f"{len(metrics['failures'])} wrong decisions are listed, the most "
+        "confident first.",
         "prevalence": "; ".join(
             f"{part}: "
             + ", ".join(f"{c} {p:.1%}" for c, p in metrics[part]["prevalence"].items())
@@ -146,8 +146,9 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
         names = ", ".join(f"{row['source']} ({row['n']})" for row in metrics["sources"])
         told["centres"] = f"Sources of the test pictures: {names}."
         told["sources"] = f"Measured within each source: {names}."
-    if metrics["seeds"] is not None:
-        seeds = ", ".join(map(str, metrics["seeds"]["seeds"]))
+    repeats = metrics["repeats"]
+    if repeats is not None and repeats["of"] == "seed":
+        seeds = ", ".join(map(str, repeats["numbers"]))
         told["ensemble"] = f"Mean probability of seeds {seeds}."
     point = metrics["operating_point"]
     if point is not None:
@@ -158,14 +159,19 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
             for name in ("sensitivity", "specificity")
             if found[name]["estimate"] is not None
         )
+        threshold = "each fold's own threshold"
+        if point["threshold"] is not None:
+            threshold = f"{point['threshold']:.3f}"
         told["output"] = (
-            f"A probability a class; {point['positive']} is called from "
-            f"{point['threshold']:.3f} on ({point['rule']}, on validation)."
+            f"A probability a class; {point['positive']} is called from {threshold} on "
+            f"({point['rule']}, on validation)."
         )
     return {key: text for key, text in told.items() if text}
 
 
 def _gaps(metrics: Any) -> str:
+    if not metrics["gaps"]:
+        return ""
     flagged = [OVERALL[k] for k, gap in metrics["gaps"].items() if gap["flagged"]]
     if flagged:
         return (

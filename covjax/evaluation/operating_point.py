@@ -20,16 +20,17 @@ class OperatingPoint:
 
     Attributes:
       positive: name of the class.
-      threshold: on its (calibrated) probability.
+      threshold: on its (calibrated) probability; None where each fold has its own.
       rule: how it was chosen, in words.
     """
 
     positive: str
-    threshold: float
+    threshold: float | None
     rule: str
 
     def called(self, probabilities: np.ndarray) -> np.ndarray:
         """Which probabilities ``[n]`` of the class are called positive."""
+        assert self.threshold is not None
         return probabilities.astype(float) >= self.threshold  # float32 would round it
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,15 +95,18 @@ def apply(
     predictions: Predictions,
     class_names: tuple[str, ...],
     level: float,
+    called: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What the frozen point does on a split: proportions with their intervals.
 
+    ``called`` (bool ``[n]``) stands in where there is no single threshold.
     ``at_prevalence`` follows from sensitivity and specificity by Bayes' rule; its
     intervals combine the ends of both, and so cover at least the level.
     """
     k = class_names.index(point.positive)
     truth = one_vs_rest(predictions.labels, len(class_names))[:, k]
-    called = point.called(predictions.probabilities[:, k])
+    if called is None:
+        called = point.called(predictions.probabilities[:, k])
     cluster = bootstrap.clusters(predictions.patients)
     found = intervals.proportions(truth, called, cluster, level)
     found["accuracy"] = intervals.proportion(

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from covjax.evaluation import bootstrap, calibration, compare, intervals, plots
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.controls import Control
 from covjax.evaluation.counts import one_vs_rest
+from covjax.evaluation.folds import save_controls
 from covjax.evaluation.measured import by_source, gaps, measured, proper_scores
 from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
@@ -62,7 +63,8 @@ def write_report(
     card: dict[str, Any],
     verdict: dict[str, Any],
     images: np.ndarray | None,
-    seeds: dict[str, Any] | None = None,
+    repeats: dict[str, Any] | None = None,
+    called: Mapping[str, np.ndarray] | None = None,
     explanation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures both splits, writes ``metrics.json`` and the plots.
@@ -81,9 +83,11 @@ def write_report(
       verdict: of the split: whether patients are apart.
       images: pictures of the test split, uint8 ``[n, height, width, channels]``, or
         None to draw none.
-      seeds: out of `covjax.evaluation.seeds.table`, where the predictions are the
-        mean of several seeds.
-      explanation: out of `covjax.evaluation.explanation`; None for several seeds.
+      repeats: out of `covjax.evaluation.repeats.table`, where the predictions come
+        from several seeds or folds.
+      called: what is called positive at the point, bool ``[n]`` by split, where each
+        fold has a threshold of its own.
+      explanation: out of `covjax.evaluation.explanation`; None for repeats.
 
     Returns:
       What stands in ``metrics.json``.
@@ -94,16 +98,22 @@ def write_report(
         "data": run.data.name,
         "size": run.data.size,
         "seed": run.train.seed,
-        "seeds": seeds,
+        "repeats": repeats,
         "card": card,
         "verdict": verdict,
         "classes": list(names),
-        **both_splits(validation, test, temperature, point, names, run.evaluation),
+        **both_splits(
+            validation, test, temperature, point, names, run.evaluation, called or {}
+        ),
         "explanation": explanation,
         "controls": [beside(c, test, run.evaluation.level) for c in controls],
     }
+    if repeats is not None and repeats["of"] == "fold":
+        # one fold's validation pictures are test pictures of another
+        metrics["gaps"] = {}
     metrics["headline"] = headline(metrics)
     draw(workdir, test, names, history, metrics, images)
+    save_controls(controls, workdir)
     write_json(workdir / "metrics.json", metrics)
     return metrics
 
@@ -115,6 +125,7 @@ def both_splits(
     point: OperatingPoint | None,
     names: tuple[str, ...],
     asked: config.Evaluation,
+    called: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Everything that is measured on validation and test."""
     how: dict[str, Any] = {"level": asked.level, "resamples": asked.resamples}
@@ -123,7 +134,7 @@ def both_splits(
     at_point = None
     if point is not None:
         at_point = point.to_dict() | {
-            part: apply(point, split, names, asked.level)
+            part: apply(point, split, names, asked.level, called.get(part))
             for part, split in splits.items()
         }
     return {

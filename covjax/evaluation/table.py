@@ -27,7 +27,7 @@ def headline(metrics: dict[str, Any]) -> str:
     if auc["estimate"] is None:
         return f"{metrics['model']} on {metrics['data']}: no AUC, {auc['reason']}."
     result = (
-        f"{metrics['model']} on {metrics['data']}: {_seeds(metrics)}AUC "
+        f"{metrics['model']} on {metrics['data']}: {_repeats(metrics)}AUC "
         f"{auc['estimate']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] on {test['n']} "
         "test pictures."
     )
@@ -42,16 +42,23 @@ def headline(metrics: dict[str, Any]) -> str:
     return result
 
 
-def _seeds(metrics: dict[str, Any]) -> str:
-    """All seeds, before their ensemble; nothing where there is one seed."""
-    if metrics["seeds"] is None:
+def _repeats(metrics: dict[str, Any]) -> str:
+    """All seeds or folds, before what joins them; nothing for a single run."""
+    found = metrics["repeats"]
+    if found is None:
         return ""
-    row = metrics["seeds"]["measures"]["auc"]
-    return (
-        f"AUC {row['mean']:.3f} in the mean of {len(row['values'])} seeds (standard "
-        f"deviation {row['sd']:.3f}, {row['min']:.3f} to {row['max']:.3f}); their "
-        "ensemble: "
-    )
+    row = found["measures"]["auc"]
+    told = f"{len(row['values'])} {found['of']}s"
+    if found["of"] == "fold":
+        told += f" {found['units']}"
+    if row["mean"] is not None:
+        told = (
+            f"AUC {row['mean']:.3f} in the mean of {told} (standard deviation "
+            f"{row['sd']:.3f}, {row['min']:.3f} to {row['max']:.3f})"
+        )
+    if found["of"] == "seed":
+        return f"{told}; their ensemble: "
+    return f"{told}; every picture by the network that had not seen it: "
 
 
 def _lower(sentence: str) -> str:
@@ -67,8 +74,8 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
         "",
         *_point_lines(metrics),
     ]
-    if metrics["seeds"] is not None:
-        lines += ["", *_seed_lines(metrics["seeds"])]
+    if metrics["repeats"] is not None:
+        lines += ["", *_repeat_lines(metrics["repeats"])]
     lines += ["", *_control_lines(metrics)]
     lines += _explanation_lines(metrics.get("explanation"))
     return [*lines, *_notes(metrics)]
@@ -151,18 +158,18 @@ def _point_lines(metrics: dict[str, Any]) -> list[str]:
     if point is None:
         return ["no operating point: validation lacks the class or any other"]
     shown = ("sensitivity", "specificity", "precision", "npv", "accuracy")
-    head = (
-        f"{point['positive']} at probability >= {point['threshold']:.3f} "
-        f"({point['rule']} on validation)"
-    )
+    where = "each fold's own threshold"
+    if point["threshold"] is not None:
+        where = f"probability >= {point['threshold']:.3f}"
+    head = f"{point['positive']} at {where} ({point['rule']} on validation)"
     return [head, *(f"{m:<20}{_cells(point['test'][m])}" for m in shown)]
 
 
-def _seed_lines(seeds: dict[str, Any]) -> list[str]:
-    """Every seed, mean and spread."""
-    names = [f"seed {seed}" for seed in seeds["seeds"]]
+def _repeat_lines(repeats: dict[str, Any]) -> list[str]:
+    """Every seed or fold, mean and spread."""
+    names = [f"{repeats['of']} {number}" for number in repeats["numbers"]]
     lines = ["".ljust(26) + "".join(f"{c:>9}" for c in ["mean", "sd", *names])]
-    for key, row in seeds["measures"].items():
+    for key, row in repeats["measures"].items():
         values = [row["mean"], row["sd"], *row["values"]]
         cells = "".join(f"{'-' if v is None else f'{v:.3f}':>9}" for v in values)
         lines.append(OVERALL.get(key, key).ljust(26) + cells)

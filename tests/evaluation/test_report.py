@@ -12,7 +12,7 @@ from PIL import Image
 
 from covjax import config, report
 from covjax.errors import InputError
-from covjax.evaluation import calibration, page, plots, seeds
+from covjax.evaluation import calibration, page, plots, repeats
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
 from covjax.evaluation.controls import Control
@@ -344,9 +344,9 @@ def places(finished, tmp_path):
 
 
 def test_every_seed_is_listed(places):
-    table = seeds.table(places)
+    table = repeats.table(places, "seed")
     row = table["measures"]["auc"]
-    assert table["seeds"] == [0, 1, 2]
+    assert (table["of"], table["numbers"]) == ("seed", [0, 1, 2])
     assert row["values"] == [0.8, 0.9, 1.0]
     assert row["mean"] == pytest.approx(0.9)
     assert row["sd"] == pytest.approx(0.1)
@@ -357,26 +357,42 @@ def test_every_seed_is_listed(places):
 def test_part_of_the_seeds_is_no_result(places):
     (places[1] / "metrics.json").unlink()
     with pytest.raises(InputError, match="seeds 1 of 3 have not finished"):
-        seeds.table(places)
+        repeats.table(places, "seed")
 
 
 def test_ensemble_is_the_mean_on_the_same_pictures(places):
-    joined = seeds.ensemble(places, "test")
+    joined = repeats.ensemble(places, "test")
     members = [predictions(seed).probabilities for seed in places]
     np.testing.assert_allclose(joined.probabilities, np.mean(members, axis=0), 1e-5)
     predictions(0, n=30).save(places[2] / "predictions_test.npz")
     with pytest.raises(InputError, match="seed-2"):
-        seeds.ensemble(places, "test")
+        repeats.ensemble(places, "test")
 
 
 def test_seeds_stand_before_the_ensemble(finished, places):
     _, metrics = finished
-    joint = metrics | {"seeds": seeds.table(places)}
+    joint = metrics | {"repeats": repeats.table(places, "seed")}
     text = headline(joint)
     assert "AUC 0.900 in the mean of 3 seeds" in text
     assert text.index("mean of 3 seeds") < text.index("ensemble")
     lines = "\n".join(summary_lines(joint))
     assert "seed 0   seed 1   seed 2" in lines
+
+
+def test_folds_say_what_they_are_made_of(finished, places):
+    _, metrics = finished
+    units = "of pictures, not of patients"
+    joint = metrics | {"repeats": repeats.table(places, "fold") | {"units": units}}
+    joint["operating_point"] = metrics["operating_point"] | {"threshold": None}
+    text = headline(joint)
+    assert f"AUC 0.900 in the mean of 3 folds {units} (standard" in text
+    assert "every picture by the network that had not seen it: AUC" in text
+    lines = "\n".join(summary_lines(joint))
+    assert "fold 0   fold 1   fold 2" in lines
+    assert "covid19 at each fold's own threshold" in lines
+    undefined = json.loads(json.dumps(joint))
+    undefined["repeats"]["measures"]["auc"]["mean"] = None
+    assert f": 3 folds {units}; every picture" in headline(undefined)
 
 
 def test_predictions_come_back(tmp_path):

@@ -1,0 +1,120 @@
+"""The end of a network's run: the test split is opened once, and reported."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covjax import config
+from covjax.data import Splits
+from covjax.evaluation import controls
+from covjax.evaluation.explanation import explain, without_parts
+from covjax.evaluation.familiarity import REFERENCES, Familiarity
+from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.report import freeze, write_json, write_report
+from covjax.evaluation.seal import open_test
+from covjax.inference import Classifier
+
+
+def record_data(splits: Splits, workdir: Path) -> None:
+    """Writes ``data.json``: what the run was trained and judged on."""
+    facts = {
+        "card": splits.card,
+        "verdict": splits.verdict,
+        "counts": splits.counts(),
+        "fingerprints": {
+            "train": splits.train.fingerprint(),
+            "validation": splits.validation.fingerprint(),
+            "test": splits.test.fingerprint(),
+        },
+    }
+    write_json(workdir / "data.json", facts)
+
+
+def finish(
+    run: config.Run,
+    splits: Splits,
+    variables: Any,
+    workdir: Path,
+    *,
+    epoch: int,
+    history: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Scores validation and, once, test by the best checkpoint; writes the report.
+
+    Temperature and threshold are chosen on validation and saved with the classifier
+    before the test split is opened.
+
+    Args:
+      run: the recipe.
+      splits: the data.
+      variables: ``params`` and ``batch_stats`` of the best epoch.
+      workdir: of the run; it exists.
+      epoch: their number, for the record of the opening.
+      history: of the training, for its curves.
+
+    Returns:
+      What stands in ``metrics.json``.
+    """
+    classifier = Classifier(
+        model_name=run.model.name,
+        model_kwargs=run.model.kwargs,
+        dtype=run.model.dtype,
+        variables=variables,
+        class_names=splits.train.class_names,
+        preprocess=splits.preprocess,
+        loss=run.train.loss,
+        batch_size=run.evaluation.batch_size or run.train.batch_size,
+    )
+    names = splits.train.class_names
+    raw = Predictions.of(splits.validation, classifier.scores(splits.validation.images))
+    temperature, point = freeze(raw, names, run)
+    thresholds = {}
+    if point is not None and point.threshold is not None:
+        thresholds = {point.positive: point.threshold}
+    classifier = dataclasses.replace(
+        classifier, temperature=temperature.value, thresholds=thresholds
+    )
+    classifier.save(workdir)
+    validation = Predictions.of(
+        splits.validation, classifier.scores(splits.validation.images)
+    )
+    validation.save(workdir / "predictions_validation.npz")
+    learn_familiar(classifier, splits, workdir, run.train.seed)
+    test_set = open_test(
+        splits, workdir, f"epoch {epoch}", "final evaluation of covjax.train"
+    )
+    test = Predictions.of(test_set, classifier.scores(test_set.images))
+    test.save(workdir / "predictions_test.npz")
+    return write_report(
+        workdir,
+        run=run,
+        validation=validation,
+        test=test,
+        temperature=temperature,
+        point=point,
+        controls=controls.run(splits, level=run.evaluation.level),
+        class_names=names,
+        history=history,
+        card=splits.card,
+        verdict=splits.verdict,
+        images=test_set.images,
+        explanation=explain(classifier, test_set, workdir)
+        | {"parts": without_parts(classifier, test_set, level=run.evaluation.level)},
+    )
+
+
+def learn_familiar(
+    classifier: Classifier, splits: Splits, workdir: Path, seed: int
+) -> None:
+    """Saves what training pictures are like, for the warnings of covjax.predict."""
+    count = min(len(splits.train), REFERENCES)
+    rows = np.random.default_rng(seed).choice(len(splits.train), count, replace=False)
+    familiarity = Familiarity.of(
+        splits.train.subset(np.sort(rows)),
+        classifier.embeddings(splits.train.images[np.sort(rows)]),
+        classifier.embeddings(splits.validation.images),
+    )
+    familiarity.save(workdir)
