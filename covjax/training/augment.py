@@ -46,6 +46,29 @@ def augment_one(
     return image
 
 
+def augment_masks(
+    masks: jax.Array, keys: jax.Array, settings: config.Augment
+) -> jax.Array:
+    """Moves masks as `augment` moves their pictures under the same keys.
+
+    Args:
+      masks: 0 or 1, ``[batch, height, width]``.
+      keys: jax keys ``[batch]``.
+      settings: the ranges.
+
+    Returns:
+      Masks of the same shape and type; what comes in from outside is 0.
+    """
+
+    def one(mask, key):
+        affine_key = jax.random.split(key, 3)[0]
+        layer = mask[..., None].astype(jnp.float32)
+        moved = warp(layer, *random_affine(affine_key, settings, layer.shape))
+        return (moved[..., 0] >= 0.5).astype(mask.dtype)
+
+    return jax.vmap(one)(masks, keys) if moves(settings) else masks
+
+
 def moves(settings: config.Augment) -> bool:
     """Whether any change of place is switched on."""
     ranges = (

@@ -23,6 +23,7 @@ from covjax.training.history import (
     is_over,
 )
 from covjax.training.logging import Log, environment, say, write_json
+from covjax.training.special import ORDINARY, Special
 from covjax.training.state import TrainState
 from covjax.training.trainer import Trainer
 
@@ -83,6 +84,7 @@ def fit(
     *,
     seed: int | None = None,
     model: nn.Module | None = None,
+    special: Special = ORDINARY,
     initial_variables: Any = None,
     progress: bool = True,
 ) -> Fit:
@@ -97,6 +99,7 @@ def fit(
       workdir: where the run lives; made if missing.
       seed: instead of ``run.train.seed``.
       model: instead of ``run.model``.
+      special: of a system that trains on masks, patches and the like.
       initial_variables: ``params`` and ``batch_stats`` to start from.
       progress: whether to tell of epochs on the terminal.
 
@@ -107,7 +110,7 @@ def fit(
     """
     if seed is not None:
         run = replace(run, train=replace(run.train, seed=seed))
-    trainer = Trainer(run, splits.train, splits.validation, model)
+    trainer = Trainer(run, splits.train, splits.validation, model, special)
     claim(workdir, run)
     checkpoints = Checkpoints(workdir / "checkpoints", say)
     try:

@@ -3,6 +3,7 @@
 ``partial(train_step, task)`` maps a state and a batch to the next state and sums.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ import optax
 
 from covjax import config
 from covjax.blocks.conv import BatchNorm
-from covjax.training.augment import augment
+from covjax.training.augment import augment, augment_masks
 from covjax.training.losses import Loss
 from covjax.training.state import TrainState, merge
 
-Batch = tuple[jax.Array, jax.Array]  # images uint8 [b, h, w, c], labels [b] or [b, k]
+# images uint8 [b, h, w, c]; labels [b], [b, k] or, of every pixel, [b, h, w]
+Batch = tuple[jax.Array, jax.Array]
+# a key a picture and the pictures to what the network is shown of them
+View = Callable[[jax.Array, jax.Array], jax.Array]
 CONVOLUTIONS = ("conv_general_dilated", "dot_general")
 
 
@@ -29,6 +33,7 @@ class Task:
       model: the network.
       optimizer: the optax transform.
       loss: maps outputs and labels to a loss a picture.
+      view: what is shown of the pictures, before all else; None: the pictures.
       augment: ranges of the random changes.
       mean: of pixels in [0, 1], one value or one a channel.
       std: as mean.
@@ -46,6 +51,7 @@ class Task:
     augment: config.Augment
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    view: View | None = None
     size: int = 0
     aux_weight: float = 0.0
     ema_decay: float = 0.0
@@ -71,7 +77,11 @@ def train_step(
     """
     images, labels = batch
     picture_keys, dropout_key = batch_keys(task, state, len(images))
+    if task.view is not None:
+        images = task.view(picture_keys, images)
     images = prepare(task, images, picture_keys)
+    if labels.ndim == 3:  # masks go where their pictures go
+        labels = augment_masks(labels, picture_keys, task.augment)
 
     def objective(params):
         outputs, stats, heads = forward(task, params, state, images, dropout_key)
@@ -195,8 +205,12 @@ def keep_convolutions(primitive: Any, *_, **__) -> bool:
 
 
 def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """1.0 where the highest output is the label (multi-hot: one of the labels)."""
+    """1.0 where the highest output is the label (multi-hot: one of the labels).
+
+    Of labels of every pixel: the share of the pixels.
+    """
     best = outputs.argmax(-1)
-    if labels.ndim == 1:
-        return (best == labels).astype(jnp.float32)
+    if labels.ndim == best.ndim:
+        right = (best == labels).astype(jnp.float32)
+        return right.reshape(len(labels), -1).mean(axis=1)
     return jnp.take_along_axis(labels, best[:, None], 1)[:, 0].astype(jnp.float32)

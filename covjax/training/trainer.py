@@ -19,6 +19,7 @@ from covjax.training import parallel
 from covjax.training.history import Record, Row, plateau_factor
 from covjax.training.losses import make_loss
 from covjax.training.optimizer import make_optimizer, within
+from covjax.training.special import ORDINARY, Special
 from covjax.training.state import (
     TrainState,
     call_order,
@@ -45,8 +46,10 @@ class Trainer:
         train: ImageSet,
         validation: ImageSet,
         model: nn.Module | None = None,
+        special: Special = ORDINARY,
     ):
         self.run, self.train_set, self.validation_set = run, train, validation
+        self.special = special
         self.devices = parallel.choose_devices(run.train.devices, run.train.batch_size)
         self.axis_name = parallel.AXIS if run.train.parallel == "pmap" else None
         self.scores = "logits"
@@ -58,9 +61,11 @@ class Trainer:
         self.stepped = self.model  # the one inside the step
         if self.axis_name:
             self.stepped = self.model.clone(axis_name=self.axis_name)
-        self.image_shape = tuple(train.images.shape[1:])
+        self.image_shape = shown_shape(special, train.images.shape[1:])
         self.steps = steps_per_epoch(len(train), run.train.batch_size)
-        self.loss = make_loss(run.train, train.labels, train.num_classes)
+        self.loss = special.loss or make_loss(
+            run.train, train.labels, train.num_classes
+        )
         self.loss_of = jax.jit(lambda o, y: self.loss(o, y).mean())
         self.optimizer, self.schedule = make_optimizer(
             run.optimizer, epochs=run.train.epochs, steps_per_epoch=self.steps
@@ -167,6 +172,7 @@ class Trainer:
                 augment=run.augment,
                 mean=tuple(run.data.mean),
                 std=tuple(run.data.std),
+                view=self.special.view,
                 size=self.size(epoch),
                 aux_weight=run.train.aux_weight,
                 ema_decay=run.optimizer.ema_decay,
@@ -278,6 +284,8 @@ class Trainer:
         labels = self.validation_set.labels
         if not len(labels):
             return {}
+        if self.special.judge is not None:
+            return self.special.judge(state.variables())
         run, batch_size = self.run, self.run.evaluation.batch_size
         batch_size = batch_size or run.train.batch_size
         runner = next(iter(self.runners.values()))
@@ -303,3 +311,12 @@ class Trainer:
         if run.train.select_by != "loss":
             row[f"validation_{run.train.select_by}"] = measure(run.train.select_by)
         return row | {"score": measure(run.train.select_by)}
+
+
+def shown_shape(special: Special, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Height, width and channels of what the network is shown of a picture."""
+    if special.view is None:
+        return tuple(shape)
+    key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    picture = jax.ShapeDtypeStruct((1, *shape), np.uint8)
+    return jax.eval_shape(special.view, key, picture).shape[1:]
