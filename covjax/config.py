@@ -120,7 +120,8 @@ class Train:
     batch_size: int = 32  # over all devices
     seed: int = 0
     seeds: int = 1  # so many runs, with seeds seed, seed + 1, ...
-    loss: str = "cross_entropy"  # "focal", "binary", "margin"
+    # "focal", "binary", "margin"; of two classes "deviation", "deviation_confidence"
+    loss: str = "cross_entropy"
     class_weights: str = "none"  # "balanced": inverse class frequency
     label_smoothing: float = 0.0
     focal_gamma: float = 2.0
@@ -181,7 +182,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "one_cycle",
         "plateau",
     ),
-    "train.loss": ("cross_entropy", "focal", "binary", "margin"),
+    "train.loss": (
+        "cross_entropy",
+        "focal",
+        "binary",
+        "margin",
+        "deviation",
+        "deviation_confidence",
+    ),
     "train.class_weights": ("none", "balanced"),
     "train.sampling": ("shuffle", "balanced"),
     "train.parallel": ("jit", "pmap"),

@@ -135,7 +135,7 @@ class Classifier:
       variables: ``params`` and ``batch_stats``.
       class_names: in the order of the probabilities.
       preprocess: what pictures must go through first.
-      loss: "cross_entropy", "focal", "binary" or "margin"; decides how scores become
+      loss: one of those of `covjax.training.losses.Loss`; decides how scores become
         probabilities.
       batch_size: of the compiled program.
       temperature: calibration; divides the scores (Guo et al. 2017, section 4.2).

@@ -17,7 +17,7 @@ from covjax.errors import InputError
 # Each is a module of this package with a frozen dataclass `Settings`, made of
 # config.system.kwargs, and train(run, splits, workdir, settings), which returns what
 # stands in metrics.json.
-SYSTEMS: tuple[str, ...] = ()
+SYSTEMS: tuple[str, ...] = ("anomaly", "cascade")
 
 
 def train(run: config.Run, splits: Splits, workdir: Path) -> dict[str, Any]:

@@ -11,6 +11,10 @@ import optax
 from covjax import config
 from covjax.errors import InputError
 
+# losses of an anomaly score, and the deviations that an anomaly should reach
+DEVIATIONS = ("deviation", "deviation_confidence")
+MARGIN = 5.0  # Pang et al. 2019, section 4.3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
@@ -20,6 +24,7 @@ class Loss:
     section 7). ``focal``: (1 - p)^gamma times it (Lin et al. 2017, equation 4).
     ``binary``: sigmoid cross-entropy of every class, summed over classes; labels may
     be multi-hot. ``margin``: of capsule lengths (Sabour et al. 2017, equation 4).
+    ``deviation`` and ``deviation_confidence``: see `anomaly`.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Loss:
                 losses = -((1 - jnp.exp(log_p)) ** self.focal_gamma) * log_p
             case "binary":
                 losses = self.binary(outputs, targets)
+            case "deviation" | "deviation_confidence":
+                losses = anomaly(outputs, labels, self.name)
             case _:
                 losses = margin(outputs, targets)
         if self.weights and labels.ndim == 1:
@@ -73,6 +80,49 @@ def margin(lengths: jax.Array, targets: jax.Array) -> jax.Array:
     return (present + 0.5 * absent).sum(-1)
 
 
+def anomaly(outputs: jax.Array, labels: jax.Array, name: str) -> jax.Array:
+    """Of an anomaly score and the head beside it, ``[batch]``.
+
+    Column 1 of the outputs is the score, with the `deviation` loss. Column 0 is a logit
+    with sigmoid cross-entropy: under ``deviation`` of the normal class (Zhang et al.
+    2020, arXiv:2003.12338v1), under ``deviation_confidence`` of the score deciding
+    rightly, which is what the confidence head of version 4 of that paper is for.
+
+    Args:
+      outputs: float32 ``[batch, 2]``.
+      labels: int ``[batch]``, 1 for anomalies.
+      name: of the loss.
+    """
+    anomalous = labels.astype(jnp.float32)
+    wanted = 1 - anomalous
+    if name == "deviation_confidence":
+        wanted = (class_scores(outputs, name).argmax(-1) == labels).astype(jnp.float32)
+    beside = optax.sigmoid_binary_cross_entropy(outputs[:, 0], wanted)
+    return deviation(outputs[:, 1], anomalous) + beside
+
+
+def deviation(scores: jax.Array, anomalous: jax.Array) -> jax.Array:
+    """Pang, Shen, van den Hengel 2019, KDD, arXiv:1911.08623, equations 5 to 7.
+
+    With d the distance of a score from the mean of reference scores, in their standard
+    deviations: ``|d|`` for normal pictures, ``max(0, MARGIN - d)`` for anomalies.
+
+    Args:
+      scores: float32 ``[batch]``.
+      anomalous: float32 ``[batch]``, 1 for anomalies.
+    """
+    mean, std = references()
+    distance = (scores - mean) / std
+    far = jnp.maximum(0.0, MARGIN - distance)
+    return (1 - anomalous) * jnp.abs(distance) + anomalous * far
+
+
+def references() -> tuple[float, float]:
+    """Mean and deviation of the reference scores, drawn once from N(0, 1)."""
+    drawn = np.random.default_rng(0).standard_normal(5000)  # l, section 4.3
+    return float(drawn.mean()), float(drawn.std(ddof=1))
+
+
 def make_loss(train: config.Train, labels: np.ndarray, num_classes: int) -> Loss:
     """The loss of a run.
 
@@ -94,6 +144,11 @@ def make_loss(train: config.Train, labels: np.ndarray, num_classes: int) -> Loss
         raise InputError(
             f"config.train.label_smoothing={train.label_smoothing}: must be 0 with "
             f"the loss {train.loss!r}; it belongs to cross_entropy and binary"
+        )
+    if train.loss in DEVIATIONS and num_classes != 2:
+        raise InputError(
+            f"config.train.loss={train.loss!r}: needs two classes, the anomalies last; "
+            f"the data have {num_classes}"
         )
     extra: dict[str, Any] = {}
     if train.class_weights == "balanced":
@@ -125,13 +180,25 @@ def balanced_weights(labels: np.ndarray, num_classes: int) -> dict[str, Any]:
     return {"weights": tuple(float(len(labels) / (num_classes * c)) for c in counts)}
 
 
+def class_scores(outputs: jax.Array, loss: str) -> jax.Array:
+    """Float32 ``[n, classes]``: the largest is the decision.
+
+    An anomaly score decides half-way to the margin; all other outputs are what they
+    are.
+    """
+    if loss not in DEVIATIONS:
+        return outputs
+    scores = outputs[:, 1]
+    return jnp.stack([jnp.full_like(scores, MARGIN / 2), scores], axis=-1)
+
+
 def to_probabilities(
     outputs: jax.Array, loss: str, temperature: jax.Array
 ) -> jax.Array:
     """Float32 ``[n, classes]``: softmax, sigmoid, or capsule lengths as shares.
 
-    `temperature` divides logits, and the logarithm of lengths; at 1 lengths are
-    only divided by their sum.
+    `temperature` divides logits (of an anomaly score: its distance from the decision),
+    and the logarithm of lengths; at 1 lengths are only divided by their sum.
     """
     match loss:
         case "binary":
@@ -139,4 +206,4 @@ def to_probabilities(
         case "margin":
             return jax.nn.softmax(jnp.log(outputs + 1e-12) / temperature)
         case _:
-            return jax.nn.softmax(outputs / temperature)
+            return jax.nn.softmax(class_scores(outputs, loss) / temperature)

@@ -15,7 +15,7 @@ import optax
 from covjax import config
 from covjax.blocks.conv import BatchNorm
 from covjax.training.augment import augment, augment_masks
-from covjax.training.losses import Loss
+from covjax.training.losses import Loss, class_scores
 from covjax.training.state import TrainState, merge
 
 # images uint8 [b, h, w, c]; labels [b], [b, k] or, of every pixel, [b, h, w]
@@ -92,7 +92,7 @@ def train_step(
     gradient, (losses, outputs, stats) = jax.grad(objective, has_aux=True)(state.params)
     sums = {
         "loss": losses.sum(),
-        "correct": correct(outputs, labels).sum(),
+        "correct": correct(class_scores(outputs, task.loss.name), labels).sum(),
         "count": jnp.full((), len(images), jnp.float32),
     }
     if task.axis_name:
