@@ -174,7 +174,7 @@ def split_dictionary_entries(
     others, entries = [], []
     dictionaries = {
         (section, f.name)
-        for section in ("model", "data", "optimizer")
+        for section in ("model", "system", "data", "optimizer")
         for f in dataclasses.fields(getattr(config.Run(), section))
         if isinstance(getattr(getattr(config.Run(), section), f.name), dict)
     }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from covjax.training.history import Row
-from covjax.training.losses import Loss
 from covjax.training.steps import View
 
 
@@ -21,7 +20,7 @@ class Special:
         to ``score``, ``validation_loss`` and further columns of the epoch's row.
     """
 
-    loss: Loss | None = None
+    loss: Any = None
     view: View | None = None
     judge: Callable[[Any], Row] | None = None
 

@@ -1,0 +1,48 @@
+"""Prepared pictures at another size: what networks of several resolutions are given."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+from covjax.data.imageset import ImageSet, LazyImages
+from covjax.data.preprocess import resize
+
+
+def resized(images: ImageSet, size: int) -> ImageSet:
+    """The set with its pictures and masks at `size` by `size` pixels.
+
+    Streamed pictures stay undecoded, and are resized as they are decoded.
+    """
+    pictures = images.images
+    if pictures.shape[1:3] == (size, size):
+        return images
+    if isinstance(pictures, LazyImages):
+        read = pictures.read
+        smaller = dataclasses.replace(
+            pictures,
+            read=lambda row: resize_picture(read(row), size),
+            picture_shape=(size, size, pictures.picture_shape[2]),
+            key=f"{pictures.key} at {size}",
+        )
+        return dataclasses.replace(images, images=smaller)
+    shape = (len(pictures), size, size, pictures.shape[3])
+    new = np.empty(shape, np.uint8)
+    masks = None if images.masks is None else np.empty(shape[:3], np.uint8)
+    for row in range(len(new)):
+        new[row] = resize_picture(pictures[row], size)
+        if masks is not None:
+            masks[row] = resize_mask(images.masks[row], size)
+    return dataclasses.replace(images, images=new, masks=masks)
+
+
+def resize_picture(picture: np.ndarray, size: int) -> np.ndarray:
+    """Antialiased: uint8 ``[h, w, channels]`` to ``[size, size, channels]``."""
+    channels = [resize(picture[..., c], size) for c in range(picture.shape[-1])]
+    return np.stack(channels, axis=-1)
+
+
+def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Uint8 ``[h, w]`` to ``[size, size]``; no new values."""
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    return np.asarray(image.resize((size, size), Image.Resampling.NEAREST))
