@@ -49,6 +49,7 @@ class ResNet(nn.Module):
     blocks: tuple[int, ...]  # residual blocks in each stage
     block: Callable  # BasicBlock or Bottleneck
     stride_on_first: bool = False  # the paper's bottleneck; basic blocks always do
+    small_stem: bool = False  # 3x3 without stride or pooling: CIFAR's, section 4.2
     zero_init_residual: bool = False  # each block starts as the identity (Goyal 2017)
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -72,8 +73,11 @@ class ResNet(nn.Module):
             block = partial(block, stride_on_first=self.stride_on_first)
         if self.zero_init_residual:
             block = partial(block, last_scale=nn.initializers.zeros_init())
-        x = ConvNorm(64, conv, norm, 7, 2, padding=3, name="stem")(x)
-        x = max_pool(x, 3, 2, padding=1)
+        if self.small_stem:
+            x = ConvNorm(64, conv, norm, 3, 1, padding=1, name="stem")(x)
+        else:
+            x = ConvNorm(64, conv, norm, 7, 2, padding=3, name="stem")(x)
+            x = max_pool(x, 3, 2, padding=1)
         for i, (blocks, width) in enumerate(zip(self.blocks, WIDTHS)):
             x = Stage(blocks, width, 1 if i == 0 else 2, block, name=f"stage{i + 1}")(x)
         x = global_avg_pool(spatial_map(self, x))

@@ -140,6 +140,13 @@ def test_basic_blocks_always_stride_first():
     assert found["stage2/block1/conv1"].shape == (28, 28, 128)
 
 
+def test_the_small_stem_keeps_the_size():
+    found = table("resnet18", size=28, small_stem=True)
+    assert found["stem/conv"].shape == (28, 28, 64)
+    assert found["stage1/block2/conv2"].shape == (28, 28, 64)
+    assert found["stage4/block2/conv2"].shape == (4, 4, 512)
+
+
 def test_a_dense_layer_reads_all_maps_before_it():
     found = table("densenet121")
     norms = [found[f"stage1/layer{i}/norm1"].shape[-1] for i in range(1, 7)]
