@@ -1,0 +1,278 @@
+"""The 22 systems of the survey's Table 2: what their papers report, and what runs here.
+
+    python -m benchmarks.survey --list
+    python -m benchmarks.survey 8 --data-dir darkcovidnet=DIR
+    python -m benchmarks.survey 1:resnet50 9 --data-dir row01=LIST.csv
+
+Each row named is trained in full by `python -m covjax.train` and its recipe of
+configs/survey; without any, all rows are. A row whose data are not at hand is not run,
+and says where they are. The same command goes on after an interruption: finished rows
+are read from benchmarks/results/, where each has one line, and a row that has begun
+goes on in its work directory. At the end stands the table of the chosen rows, in
+Markdown.
+
+NAME of --data-dir is a data set of the catalog, or rowNN for rows whose data are a
+folder or a CSV manifest of your own. Words such as --config.data.fold=0 change all
+rows, and the table says so.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.survey_rows import ROWS, Row
+from benchmarks.survey_table import Line, cells, markdown, protocol
+from covjax import cli, config
+from covjax.errors import InputError
+
+RECIPES = Path(__file__).resolve().parents[1] / "configs" / "survey"
+SCRIPT = {False: "survey", True: "survey_smoke"}  # of the results files
+
+
+def parser() -> cli.Parser:
+    """The command's flags."""
+    lines = (__doc__ or "").splitlines()
+    result = cli.Parser(prog="benchmarks.survey", description="\n".join(lines))
+    result.add_argument(
+        "rows", nargs="*", metavar="ROW", help="such as 8 or 8:three; default: all"
+    )
+    result.add_argument(
+        "--data-dir",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="where a data set lies; may be given several times",
+    )
+    result.add_argument(
+        "--workdir", type=Path, default=Path("runs/survey"), metavar="DIR"
+    )
+    result.add_argument(
+        "--smoke", action="store_true", help="rehearse on a few phantom pictures"
+    )
+    result.add_argument(
+        "--list", action="store_true", help="only the table, nothing is run"
+    )
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the rows; returns 1 where one has failed."""
+    flags, overrides = parser().parse_known_args(arguments)
+    for word in overrides:
+        cli.check_field(word)
+    rows = chosen(flags.rows)
+    places = data_places(flags.data_dir)
+    told, status = [], 0
+    for row in rows:
+        line, why, code = None, "not run: interrupted before", 0
+        try:
+            run = load(row, flags.smoke, overrides)
+        except InputError as error:
+            told.append(cells(row, "", None, f"not run: {error}"))
+            continue
+        if status <= 1:  # not after an interruption
+            line, why, code = once(row, run, flags, places, overrides)
+        status = max(status, code)
+        told.append(cells(row, protocol(run, overrides), line, why))
+    print("\n".join(markdown(told)))
+    if flags.smoke:
+        print("\nRehearsal on the phantom: the measured figures say nothing.")
+    return status
+
+
+def once(
+    row: Row,
+    run: config.Run,
+    flags: argparse.Namespace,
+    places: dict[str, str],
+    overrides: list[str],
+) -> tuple[Line | None, str, int]:
+    """Runs a row, or reads its result.
+
+    Returns:
+      The result, or None and why there is none; and the status.
+    """
+    line = finished(row, run, flags.smoke)
+    if line is not None:
+        return line, "", 0
+    try:
+        words = [] if flags.smoke else data_words(row, run, places)
+    except InputError as error:
+        return None, f"not run: {error}", 0
+    if flags.list:
+        return None, "not run yet", 0
+    parts = [f"row{row.number:02d}", *row.variant.split(","), digest(run)[:8]]
+    place = flags.workdir / "-".join(filter(None, parts))
+    status = train([
+        "--config", source(row, flags.smoke), "--workdir", str(place), *overrides,
+        *words,
+    ])  # fmt: skip
+    if status > 128:
+        return None, "interrupted: the same command goes on", status
+    if status:
+        return None, f"failed with status {status}", 1
+    return record(row, run, flags.smoke, place, overrides), "", 0
+
+
+def chosen(words: Sequence[str]) -> list[Row]:
+    """The rows of the command line's words, in the order of the survey."""
+    known = {row.key for row in ROWS} | {str(row.number) for row in ROWS}
+    for word in words:
+        if word not in known:
+            variants = [r.key for r in ROWS if str(r.number) == word.partition(":")[0]]
+            raise InputError(
+                f"row {word!r}: must be one of {', '.join(variants) or '1 to 22'}"
+            )
+    return [
+        row for row in ROWS if not words or row.key in words or str(row.number) in words
+    ]
+
+
+def data_places(words: Sequence[str]) -> dict[str, str]:
+    """``NAME=DIR`` words as a dictionary; every DIR must exist."""
+    from covjax.data.catalog import CATALOG
+
+    rows = {f"row{row.number:02d}" for row in ROWS}
+    places = {}
+    for word in words:
+        name, equals, place = word.partition("=")
+        if not equals or name not in rows | set(CATALOG):
+            raise InputError(
+                f"--data-dir {word}: must be NAME=DIR, NAME rowNN or one of "
+                f"{', '.join(CATALOG)}"
+            )
+        if not Path(place).exists():
+            raise InputError(f"--data-dir {word}: {place} does not exist")
+        places[name] = place
+    return places
+
+
+def source(row: Row, smoke: bool) -> str:
+    """``FILE:VARIANT`` of the row's recipe."""
+    found = sorted(RECIPES.glob(f"row{row.number:02d}_*.py"))
+    if not found:
+        raise InputError(f"configs/survey has no recipe of row {row.number}")
+    words = ",".join(filter(None, [row.variant, "smoke" * smoke]))
+    return f"{found[0]}:{words}" if words else str(found[0])
+
+
+def load(row: Row, smoke: bool, overrides: Sequence[str]) -> config.Run:
+    """The row's recipe, as it will be trained but for where the data lie."""
+    return cli.load_config(source(row, smoke), overrides)
+
+
+def data_words(row: Row, run: config.Run, places: dict[str, str]) -> list[str]:
+    """The overrides that say where the row's data lie.
+
+    Raises:
+      InputError: they are not at hand; the message says where to get them.
+    """
+    from covjax.data.catalog import CATALOG, default_dir
+    from covjax.data.prepared import find_prepared
+
+    own = f"row{row.number:02d}"
+    if run.data.name == "folder":
+        if own not in places:
+            raise InputError(f"{data_paragraph(row)} Then --data-dir {own}=LIST.csv")
+        kind = "dir" if Path(places[own]).is_dir() else "manifest"
+        return [f"--config.data.{kind}={places[own]}"]
+    name = run.data.name
+    place = places.get(own) or places.get(name) or str(default_dir(name))
+    if find_prepared(name, Path(place)) is None:
+        try:
+            CATALOG[name].folder(place)
+        except InputError as error:
+            raise InputError(
+                f"{CATALOG[name].get} ({CATALOG[name].home}) Then --data-dir {name}=DIR"
+            ) from error
+    return [f"--config.data.dir={place}"]
+
+
+def data_paragraph(row: Row) -> str:
+    """What the recipe's docstring says of its data."""
+    text = Path(source(row, False).partition(":")[0]).read_text()
+    _, found, rest = text.partition("\nData: ")
+    return " ".join((rest if found else text).partition("\n\n")[0].split())
+
+
+def train(words: Sequence[str]) -> int:
+    """Runs covjax.train, which ends its epoch at Ctrl-C; returns its status."""
+    command = [sys.executable, "-m", "covjax.train", *words]
+    print(" ".join(["\npython", *command[1:]]), file=sys.stderr)
+    child = subprocess.Popen(command, stdout=sys.stderr)
+    while True:
+        try:
+            status = child.wait()
+        except KeyboardInterrupt:
+            continue  # the child has had it as well, and saves
+        return 128 - status if status < 0 else status
+
+
+def digest(run: config.Run) -> str:
+    """Of everything in the recipe but where its files lie."""
+    values = config.to_dict(run)
+    for name in ("dir", "manifest", "cache_dir"):
+        del values["data"][name]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
+    """The row's latest result with this very recipe, on any device."""
+    from benchmarks import harness
+
+    found = [
+        line
+        for path in sorted(harness.RESULTS.glob(f"{SCRIPT[smoke]}-*.jsonl"))
+        for line in harness.read_results(path)
+        if (line["row"], line["recipe"]) == (row.key, digest(run))
+    ]
+    return max(found, key=lambda line: line["time"]) if found else None
+
+
+def record(
+    row: Row, run: config.Run, smoke: bool, place: Path, overrides: list[str]
+) -> Line:
+    """Writes and returns the line of a finished row."""
+    from benchmarks import harness
+
+    metrics = json.loads((place / "metrics.json").read_text())
+    repeats = metrics["repeats"]
+    logs = [p.read_text().splitlines() for p in place.rglob("log.jsonl")]
+    line = {
+        # as typed, but for the places of this machine
+        "command": " ".join(["python -m benchmarks.survey", row.key, *overrides]),
+        "row": row.key,
+        "recipe": digest(run),
+        "data": metrics["card"]["name"],
+        "overrides": overrides,
+        "measured": {name: value_at(metrics, path) for name, path in row.measures}
+        | {"AUC": metrics["test"]["overall"]["auc"]},
+        "repeats": None
+        if repeats is None
+        else {
+            "of": repeats["of"],
+            "numbers": repeats["numbers"],
+            "measures": {k: repeats["measures"][k] for k in ("accuracy", "auc")},
+        },
+        "headline": metrics["headline"],
+        "verdict": metrics["verdict"]["sentence"],
+        "train_seconds": sum(json.loads(r)["seconds"] for rows in logs for r in rows),
+    }
+    path = harness.write_result(SCRIPT[smoke], line)
+    return harness.read_results(path)[-1]
+
+
+def value_at(metrics: Any, path: str) -> Any:
+    """The entry at a dotted path of ``metrics.json``; None where a part is missing."""
+    for name in path.split("."):
+        metrics = None if metrics is None else metrics[name]
+    return metrics
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
