@@ -94,7 +94,7 @@ def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
                 "pointing": _mean(gradcam.pointing_game(heat[some], inside[some])),
             }
     names = [test.class_names[d] for d in decisions]
-    _draw(images[:DRAWN], heat[:DRAWN], names, workdir / "heatmaps")
+    draw(images[:DRAWN], heat[:DRAWN], names, workdir / "heatmaps")
     return result
 
 
@@ -103,7 +103,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _draw(images: np.ndarray, heat: np.ndarray, names: list[str], folder: Path) -> None:
+def draw(images: np.ndarray, heat: np.ndarray, names: list[str], folder: Path) -> None:
     """Each picture beside itself with its heat."""
     from PIL import Image
 

@@ -17,7 +17,13 @@ from covjax.errors import InputError
 # Each is a module of this package with a frozen dataclass `Settings`, made of
 # config.system.kwargs, and train(run, splits, workdir, settings), which returns what
 # stands in metrics.json.
-SYSTEMS: tuple[str, ...] = ("anomaly", "cascade")
+SYSTEMS: tuple[str, ...] = (
+    "anomaly",
+    "cascade",
+    "ensemble",
+    "patch_voting",
+    "segmentation",
+)
 
 
 def train(run: config.Run, splits: Splits, workdir: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def report(
     score: Callable[[ImageSet], np.ndarray],
     *,
     history: Sequence[dict[str, Any]] = (),
-    explanation: Callable[[ImageSet], dict[str, Any]] | None = None,
+    explanation: Callable[[ImageSet], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Scores validation and, once, test; writes predictions, plots and measures.
 

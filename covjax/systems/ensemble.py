@@ -1,0 +1,257 @@
+"""Several networks asked together: mean, weighted mean, majority vote, stacking.
+
+Stacking: Wolpert, Stacked generalization, 1992, Neural Networks 5:241. Networks at
+several resolutions under a meta-learner, the first stage trained on another data set:
+Mahmud, Rahman, Fattah, CovXNet, 2020, Computers in Biology and Medicine 122:103869.
+
+The meta-learner learns from predictions of networks that had not seen the picture nor
+its patient: on their own training pictures networks are surer than they may be.
+
+Differs from the paper: its meta-learner is not described; here it is a multinomial
+logistic regression.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covjax import config
+from covjax.data import Splits
+from covjax.data.imageset import ImageSet
+from covjax.data.resized import resized
+from covjax.data.splits import group_ids, k_fold
+from covjax.errors import InputError
+from covjax.evaluation.report import write_json
+from covjax.inference import Classifier, make_network
+from covjax.systems import outcome
+from covjax.systems.network import train_network
+from covjax.systems.votes import combine
+from covjax.training.state import initialise
+
+RULES = ("mean", "weighted", "majority", "stacking")
+COMBINATION = "combination.json"  # how the members are joined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The networks and how they are joined.
+
+    Attributes:
+      members: dictionaries with ``model``, and where they are not the recipe's own
+        ``size`` (at most ``config.data.size``), ``kwargs`` and ``name``, the member's
+        folder in the work directory, by default the model's name.
+      rule: "mean", "weighted" (by weights with the least log loss on validation),
+        "majority" (ties go to the higher mean probability) or "stacking".
+      folds: of the out-of-fold predictions that stacking learns from.
+      trunk: first letters of the top-level parts that a member takes from its
+        namesake in ``config.model.pretrained``, the work directory of an earlier
+        ensemble, and keeps frozen.
+      transfer: kwargs that a member with such a trunk has besides.
+    """
+
+    members: tuple[dict[str, Any], ...] = ()
+    rule: str = "mean"
+    folds: int = 5
+    trunk: tuple[str, ...] = ("stem", "stage")
+    transfer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One network of an ensemble; see `Settings`."""
+
+    name: str
+    model: str
+    size: int
+    kwargs: dict[str, Any]
+
+
+def train(
+    run: config.Run, splits: Splits, workdir: Path, settings: Settings
+) -> dict[str, Any]:
+    """Trains every member, joins them on training or validation data, and reports.
+
+    Raises:
+      InputError: for settings that do not fit; as `covjax.training.loop.fit`.
+    """
+    members = check(run, splits.train, settings)
+    networks = [
+        train_member(run, splits, workdir / member.name, member, settings)
+        for member in members
+    ]
+
+    def ask(images: ImageSet) -> np.ndarray:
+        scored = [n.scores(resized(images, n.preprocess.size).images) for n in networks]
+        return np.stack(scored)
+
+    if settings.rule == "stacking":
+        unseen = [
+            out_of_fold_of(run, splits, workdir / member.name, member, settings)
+            for member in members
+        ]
+        joined = combine("stacking", np.stack(unseen), splits.train.labels)
+    else:
+        joined = combine(
+            settings.rule, ask(splits.validation), splits.validation.labels
+        )
+    write_json(workdir / COMBINATION, joined.to_dict())
+    return outcome.report(run, splits, workdir, lambda images: joined(ask(images)))
+
+
+def check(run: config.Run, images: ImageSet, settings: Settings) -> tuple[Member, ...]:
+    """The members; raises `InputError` for settings that do not fit."""
+    where = "config.system.kwargs"
+    if settings.rule not in RULES:
+        raise InputError(
+            f"{where}.rule={settings.rule!r}: must be one of {', '.join(RULES)}"
+        )
+    if settings.rule != "mean" and images.multi_label:
+        raise InputError(
+            f"{where}.rule={settings.rule!r}: with several labels a picture it must "
+            "be mean"
+        )
+    if settings.rule == "stacking" and settings.folds < 2:
+        raise InputError(f"{where}.folds={settings.folds}: must be at least 2")
+    if len(settings.members) < 2:
+        raise InputError(
+            f"{where}.members: must name two networks or more, such as "
+            "({'model': 'resnet18'}, {'model': 'vgg16'})"
+        )
+    members = tuple(read_member(run, entry) for entry in settings.members)
+    names = [member.name for member in members]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{where}.members: two are called {name!r}; give each a 'name'"
+            )
+    return members
+
+
+def read_member(run: config.Run, entry: dict[str, Any]) -> Member:
+    """One entry of the settings, completed by the recipe."""
+    known = ("model", "size", "kwargs", "name")
+    for key in entry:
+        if key not in known:
+            raise InputError(
+                f"config.system.kwargs.members: has no {key!r}; it has "
+                f"{', '.join(known)}"
+            )
+    entry = {"model": run.model.name, "size": run.data.size, "kwargs": {}} | entry
+    if not 8 <= entry["size"] <= run.data.size:
+        raise InputError(
+            f"config.system.kwargs.members: size={entry['size']}: must be from 8 to "
+            f"config.data.size={run.data.size}"
+        )
+    entry["kwargs"] = run.model.kwargs | entry["kwargs"]
+    return Member(**{"name": entry["model"]} | entry)
+
+
+def train_member(
+    run: config.Run, splits: Splits, workdir: Path, member: Member, settings: Settings
+) -> Classifier:
+    """Trains one network at its size, on the trunk of an earlier one if there is any.
+
+    Args:
+      run: of the ensemble.
+      splits: at the ensemble's size; the test split is not looked at.
+      workdir: of this network.
+      member: which network.
+      settings: of the ensemble.
+    """
+    donor = None
+    if run.model.pretrained:
+        donor = Classifier.load(Path(run.model.pretrained) / member.name)
+    kwargs = member.kwargs | (settings.transfer if donor else {})
+    alone = outcome.part(run, name=member.model, kwargs=kwargs, pretrained="")
+    alone = replace(alone, data=replace(run.data, size=member.size))
+    small = replace(
+        splits,
+        train=resized(splits.train, member.size),
+        validation=resized(splits.validation, member.size),
+        preprocess=replace(splits.preprocess, size=member.size),
+    )
+    if donor is None:
+        return train_network(alone, small, workdir)
+    network = make_network(
+        member.model, splits.train.num_classes, run.model.dtype, kwargs
+    )
+    fresh = initialise(network, small.train.images.shape[1:], run.train.seed)
+    start, taken = with_trunk(fresh, donor.variables, settings.trunk)
+    frozen = replace(run.train, freeze=(*run.train.freeze, *taken))
+    return train_network(
+        replace(alone, train=frozen), small, workdir, initial_variables=start
+    )
+
+
+def with_trunk(
+    fresh: dict[str, Any], donor: dict[str, Any], trunk: tuple[str, ...]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The donor's parts whose names start as `trunk` says, in fresh variables.
+
+    Returns:
+      The variables, and the names of the parts that were taken.
+
+    Raises:
+      InputError: when the donor's parts are not those of the network.
+    """
+    parts = [name for name in fresh["params"] if name.startswith(trunk)]
+    theirs = [name for name in donor["params"] if name.startswith(trunk)]
+    if not parts or set(parts) != set(theirs):
+        odd = sorted(set(parts) ^ set(theirs)) or [" or ".join(trunk)]
+        raise InputError(
+            f"config.model.pretrained: only one of the two networks has {odd[0]}; the "
+            "trunk must be that of the same network"
+        )
+    result = {collection: dict(tree) for collection, tree in fresh.items()}
+    for collection, tree in donor.items():
+        for name in parts:
+            if name in tree:
+                result[collection][name] = tree[name]
+    return result, tuple(parts)
+
+
+def out_of_fold_of(
+    run: config.Run, splits: Splits, workdir: Path, member: Member, settings: Settings
+) -> np.ndarray:
+    """A member's probabilities of training pictures that it had not seen."""
+
+    def predict(seen: ImageSet, unseen: ImageSet, fold: int) -> np.ndarray:
+        place = workdir / f"fold-{fold}"
+        less = replace(splits, train=seen)
+        network = train_member(run, less, place, member, settings)
+        return network.scores(resized(unseen, member.size).images)
+
+    return out_of_fold(splits.train, settings.folds, run.train.seed, predict)
+
+
+def out_of_fold(
+    images: ImageSet,
+    folds: int,
+    seed: int,
+    predict: Callable[[ImageSet, ImageSet, int], np.ndarray],
+) -> np.ndarray:
+    """Probabilities of every picture by a model that has not seen it or its patient.
+
+    Args:
+      images: of the training split.
+      folds: number of models.
+      seed: of the assignment to folds, which is stratified by class.
+      predict: trains on the first set and gives probabilities of the second; the
+        third argument is the number of the fold.
+
+    Returns:
+      Float32 ``[n, classes]``.
+    """
+    groups, _ = group_ids(images.patients, images.files)
+    parts = k_fold(groups, images.labels, folds, seed)
+    result = np.full((len(images), images.num_classes), np.nan, np.float32)
+    for fold in range(folds):
+        inside = parts == fold
+        if inside.any():
+            result[inside] = predict(
+                images.subset(~inside), images.subset(inside), fold
+            )
+    return result
