@@ -21,6 +21,7 @@ SYSTEMS: tuple[str, ...] = (
     "anomaly",
     "cascade",
     "ensemble",
+    "features_classifier",
     "patch_voting",
     "segmentation",
 )

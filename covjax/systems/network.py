@@ -5,11 +5,12 @@ from typing import Any
 
 from covjax import config
 from covjax.data import Splits
-from covjax.inference import Classifier
+from covjax.inference import Classifier, make_network
 from covjax.pretrained import pretrained
 from covjax.systems.outcome import part
 from covjax.training.loop import fit
 from covjax.training.special import ORDINARY, Special
+from covjax.training.state import initialise
 
 
 def train_network(
@@ -39,15 +40,35 @@ def train_network(
     run = part(run)
     start = initial_variables or pretrained(run, splits.train.num_classes)
     result = fit(run, splits, workdir, initial_variables=start, special=special)
-    classifier = Classifier(
+    classifier = classifier_of(run, splits, result.best)
+    classifier.save(workdir)
+    return classifier
+
+
+def untrained_network(run: config.Run, splits: Splits, workdir: Path) -> Classifier:
+    """The network of a recipe as it starts: pretrained, or random; saved likewise."""
+    variables = pretrained(run, splits.train.num_classes)
+    if variables is None:
+        names, model = splits.train.class_names, run.model
+        variables = initialise(
+            make_network(model.name, len(names), model.dtype, model.kwargs),
+            splits.train.images.shape[1:],
+            run.train.seed,
+        )
+    classifier = classifier_of(run, splits, variables)
+    classifier.save(workdir)
+    return classifier
+
+
+def classifier_of(run: config.Run, splits: Splits, variables: Any) -> Classifier:
+    """A network with its variables and everything it needs to judge a picture."""
+    return Classifier(
         model_name=run.model.name,
         model_kwargs=run.model.kwargs,
         dtype=run.model.dtype,
-        variables=result.best,
+        variables=variables,
         class_names=splits.train.class_names,
         preprocess=splits.preprocess,
         loss=run.train.loss,
         batch_size=run.evaluation.batch_size or run.train.batch_size,
     )
-    classifier.save(workdir)
-    return classifier

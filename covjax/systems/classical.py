@@ -1,0 +1,263 @@
+"""Feature vectors to classes by scikit-learn: scale, select, balance, classify.
+
+Everything is fitted to training vectors and to nothing else. The fitted object is not
+saved: scikit-learn's files are pickles, which run code when they are read. The same
+vectors and seed fit it again in seconds.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from covjax.data.splits import k_fold
+from covjax.errors import InputError
+from covjax.systems import resampling, selection
+from covjax.systems.hierarchy import HierarchicalTree
+
+MARGINS = ("linear_svm", "rbf_svm")  # give distances, not probabilities
+CLASSIFIERS = (*MARGINS, "knn", "random_forest", "mlp", "hierarchical_tree")
+INNER_FOLDS = 3  # of the feature selection; covjax's choice
+SELECTION_TREES = 10  # of the forest that scores features (Toğaçar's notebook)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """How classes are made of vectors.
+
+    Attributes:
+      classifier: one of `CLASSIFIERS`.
+      options: for the constructor of scikit-learn's classifier.
+      resample: one of `covjax.systems.resampling.KINDS`.
+      select: one of `covjax.systems.selection.KINDS`.
+      select_count: features that ``"best"`` keeps.
+      population: followers of ``"social_mimic"``.
+      iterations: of ``"social_mimic"``.
+      hierarchy: path of each class by its name, for ``"hierarchical_tree"`` alone.
+    """
+
+    classifier: str = "linear_svm"
+    options: dict[str, Any] = field(default_factory=dict)
+    resample: str = "none"
+    select: str = "none"
+    select_count: int = 256
+    population: int = 10
+    iterations: int = 10
+    hierarchy: dict[str, str] = field(default_factory=dict)
+
+    def check(self, class_names: tuple[str, ...]) -> None:
+        """Raises `InputError` for a value that is not allowed."""
+        for name, allowed in (
+            ("classifier", CLASSIFIERS),
+            ("resample", resampling.KINDS),
+            ("select", selection.KINDS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"config.system.kwargs.pipeline.{name}={getattr(self, name)!r}: "
+                    f"must be one of {', '.join(allowed)}"
+                )
+        if (self.classifier == "hierarchical_tree") != bool(self.hierarchy):
+            raise InputError(
+                "config.system.kwargs.pipeline.hierarchy: belongs to the classifier "
+                "'hierarchical_tree', which needs it"
+            )
+        if self.hierarchy and set(self.hierarchy) != set(class_names):
+            raise InputError(
+                "config.system.kwargs.pipeline.hierarchy: must have a path for each of "
+                f"{', '.join(class_names)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A fitted pipeline.
+
+    Attributes:
+      mean: of each feature in training.
+      scale: its standard deviation; 1 where it does not vary.
+      columns: the features that are used, int ``[k]``.
+      estimator: scikit-learn's.
+      margins: whether it gives distances instead of probabilities.
+      num_classes: of the data; the estimator may have seen fewer.
+      facts: numbers for the record.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    columns: np.ndarray
+    estimator: Any
+    margins: bool
+    num_classes: int
+    facts: dict[str, Any]
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Float32 ``[n, classes]`` of vectors ``[n, features]``.
+
+        Distances from a support vector machine's planes become shares by softmax (of
+        two classes by a sigmoid); the report's temperature, fitted on validation, says
+        how steep.
+        """
+        vectors = ((features - self.mean) / self.scale)[:, self.columns]
+        if self.margins:
+            distances = self.estimator.decision_function(vectors)
+            if distances.ndim == 1:
+                distances = np.stack([-distances, distances], axis=1) / 2
+            known = np.exp(distances - np.logaddexp.reduce(distances, axis=1)[:, None])
+        else:
+            known = self.estimator.predict_proba(vectors)
+        result = np.zeros((len(features), self.num_classes), np.float32)
+        result[:, self.estimator.classes_] = known
+        return result
+
+
+def fit_pipeline(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    class_names: tuple[str, ...],
+    pipeline: Pipeline,
+    seed: int,
+) -> Fitted:
+    """Fits the pipeline to training vectors.
+
+    Features are chosen before classes are balanced, so that no vector made of two
+    pictures is on both sides of an inner fold.
+
+    Args:
+      features: float ``[n, features]``.
+      labels: int ``[n]``.
+      groups: str ``[n]``; pictures of one group stay in one inner fold.
+      class_names: of the data.
+      pipeline: what to do.
+      seed: of everything that is random.
+
+    Raises:
+      InputError: for settings that do not fit, also those that scikit-learn refuses.
+    """
+    pipeline.check(class_names)
+    rng = np.random.default_rng(seed)
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 0, scale, 1)
+    scaled = (features - mean) / scale
+    columns = select(scaled, labels, groups, pipeline, rng, seed)
+    vectors, targets = resampling.resample(
+        scaled[:, columns], labels, pipeline.resample, rng
+    )
+    estimator, converged = fit_estimator(vectors, targets, class_names, pipeline, seed)
+    return Fitted(
+        mean=mean,
+        scale=scale,
+        columns=columns,
+        estimator=estimator,
+        margins=pipeline.classifier in MARGINS,
+        num_classes=len(class_names),
+        facts={
+            "features": int(features.shape[1]),
+            "selected": len(columns),
+            "training_counts": counts(labels, class_names),
+            "resampled_counts": counts(targets, class_names),
+            "converged": converged,
+        },
+    )
+
+
+def counts(labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, int]:
+    """Number of vectors of each class."""
+    numbers = np.bincount(labels, minlength=len(class_names))
+    return dict(zip(class_names, numbers.tolist(), strict=True))
+
+
+def select(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    pipeline: Pipeline,
+    rng: np.random.Generator,
+    seed: int,
+) -> np.ndarray:
+    """The columns that the classifier is given, int ``[k]``.
+
+    ``"social_mimic"`` scores columns by the accuracy of a small random forest, as in
+    Toğaçar's notebook, in an inner cross-validation in which no group is on two sides.
+    """
+    if pipeline.select == "none":
+        return np.arange(features.shape[1])
+    if pipeline.select == "best":
+        return selection.best(features, labels, pipeline.select_count)
+    from sklearn.ensemble import RandomForestClassifier
+
+    folds = k_fold(groups, labels, INNER_FOLDS, seed)
+
+    def score(columns: np.ndarray) -> float:
+        right = 0.0
+        for fold in range(INNER_FOLDS):
+            inside, outside = folds != fold, folds == fold
+            forest = RandomForestClassifier(SELECTION_TREES, random_state=seed)
+            forest.fit(features[inside][:, columns], labels[inside])
+            said = forest.predict(features[outside][:, columns])
+            right += float((said == labels[outside]).sum())
+        return right / len(labels)
+
+    return selection.social_mimic(
+        score,
+        features.shape[1],
+        rng,
+        population=pipeline.population,
+        iterations=pipeline.iterations,
+    )
+
+
+def fit_estimator(
+    features: np.ndarray,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    pipeline: Pipeline,
+    seed: int,
+) -> tuple[Any, bool]:
+    """Scikit-learn's classifier, and whether its optimisation has converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = make_estimator(class_names, pipeline, seed)
+            estimator.fit(features, labels)
+        except (TypeError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"config.system.kwargs.pipeline: {pipeline.classifier} with options "
+                f"{pipeline.options}: {first}"
+            ) from error
+    for entry in caught:
+        if not issubclass(entry.category, ConvergenceWarning):
+            warnings.warn_explicit(
+                entry.message, entry.category, entry.filename, entry.lineno
+            )
+    failed = any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    return estimator, not failed
+
+
+def make_estimator(class_names: tuple[str, ...], pipeline: Pipeline, seed: int) -> Any:
+    """The classifier, not fitted; its defaults are scikit-learn's where unnamed."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.svm import SVC, LinearSVC
+
+    options, drawn = pipeline.options, {"random_state": seed}
+    match pipeline.classifier:
+        case "linear_svm":  # one class against the rest
+            return LinearSVC(**{"max_iter": 10_000} | drawn | options)
+        case "rbf_svm":
+            return SVC(**drawn | options)
+        case "knn":
+            return KNeighborsClassifier(**options)
+        case "random_forest":
+            return RandomForestClassifier(**drawn | options)
+        case "mlp":
+            return MLPClassifier(**drawn | options)
+        case _:
+            paths = tuple(pipeline.hierarchy[name] for name in class_names)
+            return HierarchicalTree(paths, **{"min_samples_leaf": 5} | drawn | options)

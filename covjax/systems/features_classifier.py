@@ -1,0 +1,195 @@
+"""Features of networks and of textures, and a classical classifier on top.
+
+Toğaçar, Ergen, Cömert 2020, Computers in Biology and Medicine 121:103805: features of
+two fine-tuned networks, selected, joined, to a linear support vector machine. Pereira,
+Bertolini, Teixeira, Silla, Costa 2020, Computer Methods and Programs in Biomedicine
+194:105532: features of a pretrained network and texture descriptors, joined before or
+after the classifier, with resampling, flat or along a hierarchy of pneumonia.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covjax import config
+from covjax.data import Splits
+from covjax.data.imageset import ImageSet
+from covjax.data.splits import group_ids
+from covjax.data.texture import DESCRIPTORS, describe
+from covjax.errors import InputError
+from covjax.evaluation.report import write_json
+from covjax.inference import Classifier
+from covjax.systems import outcome
+from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
+from covjax.systems.network import train_network, untrained_network
+
+LAYERS = ("map", "logits")
+FUSIONS = ("early", "sum", "product", "vote")
+FACTS, VECTORS = "classifiers.json", "training_features.npz"
+Extractor = Callable[[ImageSet], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Which features, and what becomes of them.
+
+    Attributes:
+      networks: weights to start from by name of the table of networks; ``""`` starts
+        from scratch. Empty: the recipe's own network, unless there are textures.
+      fine_tune: whether networks are trained first, by the recipe; False takes them as
+        they start, for which from scratch means random features.
+      layer: ``"map"`` for means over the last spatial map, ``"logits"`` for outputs.
+      textures: descriptors of `covjax.data.texture`.
+      fusion: ``"early"`` joins all vectors; else each set of features has a classifier
+        of its own, and probabilities are joined by their ``"sum"``, ``"product"`` or
+        the ``"vote"`` of their decisions.
+      pipeline: fields of `covjax.systems.classical.Pipeline`.
+    """
+
+    networks: dict[str, str] = field(default_factory=dict)
+    fine_tune: bool = True
+    layer: str = "map"
+    textures: tuple[str, ...] = ()
+    fusion: str = "early"
+    pipeline: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    run: config.Run, splits: Splits, workdir: Path, settings: Settings
+) -> dict[str, Any]:
+    """Trains the networks, fits the classifiers to training features, and reports.
+
+    Besides the report there are ``training_features.npz``, which with the recipe gives
+    the classifiers back, for they are not saved, and ``classifiers.json`` with their
+    facts.
+
+    Raises:
+      InputError: for settings or data that do not fit; and as
+        `covjax.training.loop.fit`.
+    """
+    pipeline = check(settings, splits.train)
+    sets = feature_sets(run, splits, workdir, settings)
+    vectors = {name: extract(splits.train) for name, extract in sets.items()}
+    groups = group_ids(splits.train.patients, splits.train.files)[0]
+    columns = dict(vectors, labels=splits.train.labels, groups=groups)
+    save_arrays(workdir / VECTORS, columns)
+    if settings.fusion == "early":
+        vectors = {"all": np.concatenate(list(vectors.values()), axis=1)}
+    fitted = {
+        name: fit_pipeline(
+            rows,
+            splits.train.labels,
+            groups,
+            splits.train.class_names,
+            pipeline,
+            run.train.seed,
+        )
+        for name, rows in vectors.items()
+    }
+    write_json(workdir / FACTS, {name: part.facts for name, part in fitted.items()})
+
+    def score(images: ImageSet) -> np.ndarray:
+        found = [extract(images) for extract in sets.values()]
+        return fuse(list(fitted.values()), found, settings.fusion)
+
+    return outcome.report(run, splits, workdir, score)
+
+
+def save_arrays(path: Path, columns: dict[str, Any]) -> None:
+    """Writes an ``.npz`` file, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **columns)
+    os.replace(temporary, path)
+
+
+def check(settings: Settings, images: ImageSet) -> Pipeline:
+    """The pipeline of the settings; `InputError` for values that are not allowed."""
+    names = {f.name for f in fields(Pipeline)}
+    for name in settings.pipeline:
+        if name not in names:
+            raise InputError(
+                f"config.system.kwargs.pipeline: has no {name!r}; it has "
+                f"{', '.join(sorted(names))}"
+            )
+    for name, allowed in (("layer", LAYERS), ("fusion", FUSIONS)):
+        if getattr(settings, name) not in allowed:
+            raise InputError(
+                f"config.system.kwargs.{name}={getattr(settings, name)!r}: must be one "
+                f"of {', '.join(allowed)}"
+            )
+    for name in settings.textures:
+        if name not in DESCRIPTORS:
+            raise InputError(
+                f"config.system.kwargs.textures: {name!r} must be one of "
+                f"{', '.join(DESCRIPTORS)}"
+            )
+    if images.multi_label:
+        raise InputError(
+            "config.system.name='features_classifier': needs one label a picture"
+        )
+    pipeline = Pipeline(**settings.pipeline)
+    pipeline.check(images.class_names)
+    return pipeline
+
+
+def feature_sets(
+    run: config.Run, splits: Splits, workdir: Path, settings: Settings
+) -> dict[str, Extractor]:
+    """What gives each set of features, by name; trains networks where asked to."""
+    networks = dict(settings.networks)
+    if not networks and not settings.textures:
+        networks = {run.model.name: run.model.pretrained}
+    make = train_network if settings.fine_tune else untrained_network
+    sets: dict[str, Extractor] = {}
+    for name, weights in networks.items():
+        kwargs = run.model.kwargs if name == run.model.name else {}
+        model = replace(run.model, name=name, pretrained=weights, kwargs=kwargs)
+        network = make(replace(run, model=model), splits, workdir / name)
+        sets[name] = partial(network_features, network, settings.layer)
+    for name in settings.textures:
+        sets[name] = partial(texture_features, name)
+    return sets
+
+
+def network_features(network: Classifier, layer: str, images: ImageSet) -> np.ndarray:
+    """What a network makes of pictures, float32 ``[n, features]``."""
+    if layer == "logits":
+        return network.scored(images.images).outputs
+    return network.embeddings(images.images)
+
+
+def texture_features(name: str, images: ImageSet) -> np.ndarray:
+    """A descriptor of pictures, float32 ``[n, length]``."""
+    return describe(images.images, name)
+
+
+def fuse(fitted: list[Fitted], features: list[np.ndarray], fusion: str) -> np.ndarray:
+    """Probabilities, float32 ``[n, classes]``.
+
+    Args:
+      fitted: one classifier of each set of features, or one of all for ``"early"``.
+      features: of each set, ``[n, features]``.
+      fusion: one of `FUSIONS`; the rules are those of Kittler, Hatef, Duin, Matas
+        1998, IEEE TPAMI 20(3). Votes that are even are decided by the mean.
+    """
+    if fusion == "early":
+        return fitted[0].probabilities(np.concatenate(features, axis=1))
+    pairs = zip(fitted, features, strict=True)
+    p = np.stack([part.probabilities(rows) for part, rows in pairs])
+    match fusion:
+        case "sum":
+            return p.mean(axis=0)
+        case "product":
+            logs = np.log(np.maximum(p, np.finfo(np.float32).tiny)).sum(axis=0)
+            shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+            return shares / shares.sum(axis=1, keepdims=True)
+        case _:
+            votes = (p.argmax(axis=2)[..., None] == np.arange(p.shape[2])).sum(axis=0)
+            mixed = (votes + p.mean(axis=0)) / (len(p) + 1)
+            return mixed.astype(np.float32)
