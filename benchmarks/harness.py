@@ -5,7 +5,9 @@ take turns, each window ends with one wait for the device, and a claim is the me
 of the paired ratios with a bootstrap interval.
 """
 
+import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,10 +25,20 @@ import numpy as np
 # as covjax.cli does; XLA reads it when jax starts
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-RESULTS = Path(__file__).parent / "results"
+# COVJAX_RESULTS_DIR: for rehearsals, and for machines whose checkout is thrown away
+RESULTS = Path(os.environ.get("COVJAX_RESULTS_DIR", Path(__file__).parent / "results"))
 QUIET = 0.05  # of all cores' time, by other processes
 SAMPLE_SECONDS = 2.0
 _last_look: dict[str, float] = {}  # what `check_quiet` saw, for the result lines
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that all scripts have."""
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--force", action="store_true", help="on a busy machine too")
+    parser.add_argument(
+        "--again", action="store_true", help="what the results file has already, too"
+    )
 
 
 def check_quiet(force: bool) -> None:
@@ -86,6 +99,37 @@ def interleaved(
     return seconds
 
 
+def timed_steps(
+    sides: Mapping[str, Callable[[int], None]], rounds: int, window: float
+) -> dict[str, list[float]]:
+    """Seconds a step of each side, one value a round.
+
+    Args:
+      sides: each runs so many steps and waits for the last one.
+      rounds: windows of each side, which take turns.
+      window: seconds of one window at least; steps are counted so that they fill it.
+    """
+    counts = {name: steps_of(run, window) for name, run in sides.items()}
+    windows = {name: partial(run, counts[name]) for name, run in sides.items()}
+    return {
+        name: [seconds / counts[name] for seconds in values]
+        for name, values in interleaved(windows, rounds).items()
+    }
+
+
+def steps_of(run: Callable[[int], None], window: float) -> int:
+    """How many steps fill a window; what it takes to find out warms the side up."""
+    run(2)
+    count, seconds = 1, 0.0
+    while seconds < window / 2:
+        start = time.perf_counter()
+        run(count)
+        seconds = time.perf_counter() - start
+        if seconds < window / 2:
+            count = min(2 * count, math.ceil(count * window / max(seconds, 1e-9)))
+    return max(1, math.ceil(count * window / seconds))
+
+
 def spread(values: list[float]) -> dict[str, float]:
     """Median and quartiles."""
     low, middle, high = np.percentile(values, (25, 50, 75))
@@ -102,15 +146,11 @@ def paired_ratio(above: list[float], below: list[float]) -> dict[str, float]:
 
 def write_result(script: str, result: Mapping[str, Any]) -> Path:
     """Appends one line to ``results/SCRIPT-DEVICE.jsonl``; never edits one."""
-    import jax
-
-    device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else f"cpu{os.cpu_count()}"
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", "-m", f"benchmarks.{script}", *sys.argv[1:]]),
         "commit": commit(),
-        "device": kind,
+        "device": device_name(),
         "processor": processor(),
         **_last_look,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -119,11 +159,45 @@ def write_result(script: str, result: Mapping[str, Any]) -> Path:
         ),
         **result,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{script}-{kind.lower().replace(' ', '-')}.jsonl"
+    path = results_file(script)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
     return path
+
+
+def has_result(script: str, case: Mapping[str, Any]) -> bool:
+    """Whether this device's results have a line with all of the case's values."""
+    return any(
+        all(line.get(name) == value for name, value in case.items())
+        for line in read_results(results_file(script))
+    )
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; what a killed process left half-written is not."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
+
+
+def results_file(script: str) -> Path:
+    """Where a script's results on this device are."""
+    return RESULTS / f"{script}-{device_name().lower().replace(' ', '-')}.jsonl"
+
+
+def device_name() -> str:
+    """The accelerator's name, or how many processors there are."""
+    import jax
+
+    device = jax.devices()[0]
+    return device.device_kind if device.platform != "cpu" else f"cpu{os.cpu_count()}"
 
 
 def versions(*packages: str) -> dict[str, str]:

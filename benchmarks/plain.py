@@ -1,0 +1,98 @@
+"""The same networks from the plain parts: what covjax's own forms are measured against.
+
+Each form is a context: what is traced inside it is the same network, on the same
+variables, with `flax.linen`'s layers or with the literal routing of capsules.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from covjax.blocks import forms
+from covjax.blocks.capsule import SharedCapsules, squash
+from covjax.blocks.conv import BatchNorm, Conv, explicit_padding, pair
+from covjax.blocks.separable import DepthwiseConv
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """`flax.linen.Conv`, `BatchNorm` and `max_pool` in place of covjax's."""
+    with (
+        mock.patch.object(forms, "on_one_cpu", return_value=False),
+        nn.intercept_methods(_plain_layer),
+    ):
+        yield
+
+
+@contextmanager
+def literal() -> Iterator[None]:
+    """Every prediction of shared capsules is formed, as in COVID-CAPS's code."""
+    with nn.intercept_methods(_literal_capsules):
+        yield
+
+
+FORMS: dict[str, Callable[[], AbstractContextManager]] = {
+    "covjax": nullcontext,
+    "literal": literal,
+    "plain": plain,
+}
+
+
+def _plain_layer(method, args, kwargs, context):
+    """A Flax interceptor; the twin reads and writes the layer's own variables."""
+    layer = context.module
+    if context.method_name != "__call__":
+        return method(*args, **kwargs)
+    scope: Any = layer.scope
+    if isinstance(layer, BatchNorm):
+        names = ("use_running_average", "momentum", "epsilon", "dtype", "use_bias",
+                 "use_scale", "axis_name")  # fmt: skip
+        same = {name: getattr(layer, name) for name in names}
+        return nn.BatchNorm(**same, parent=scope)(*args)
+    if isinstance(layer, Conv | DepthwiseConv):
+        channels = args[0].shape[-1]
+        depthwise = isinstance(layer, DepthwiseConv)
+        twin = nn.Conv(
+            channels if depthwise else layer.features,
+            pair(layer.kernel_size),
+            strides=pair(layer.strides),
+            padding=explicit_padding(layer.padding),
+            kernel_dilation=pair(layer.kernel_dilation),
+            feature_group_count=channels if depthwise else layer.feature_group_count,
+            use_bias=layer.use_bias,
+            dtype=layer.dtype,
+            parent=scope,
+        )
+        return twin(*args)
+    return method(*args, **kwargs)
+
+
+def _literal_capsules(method, args, kwargs, context):
+    layer = context.module
+    if context.method_name != "__call__" or not isinstance(layer, SharedCapsules):
+        return method(*args, **kwargs)
+    x = args[0].astype(layer.dtype)
+    kernel: jax.Array = layer.get_variable("params", "kernel").astype(layer.dtype)
+    kernel = kernel.reshape(x.shape[-1], layer.capsules, layer.features)
+    return literal_routing(x, kernel, layer.rounds, layer.accumulate)
+
+
+def literal_routing(
+    x: jax.Array, kernel: jax.Array, rounds: int, accumulate: bool
+) -> jax.Array:
+    """Procedure 1 of Sabour et al.: x ``[B, I, D]``, kernel ``[D, J, K]``."""
+    u = jnp.einsum("bid,djk->bijk", x, kernel, preferred_element_type=jnp.float32)
+    b = jnp.zeros(u.shape[:3])
+    v = jnp.zeros(())
+    for step in range(rounds):
+        c = jax.nn.softmax(b, axis=-1)
+        v = squash(jnp.sum(c[..., None] * u, axis=1))
+        if step < rounds - 1:
+            agreement = jnp.sum(u * v[:, None], axis=-1)
+            b = b + agreement if accumulate else agreement
+    return v

@@ -1,0 +1,242 @@
+"""The sides of a comparison: what is measured, and covjax's own side."""
+
+import gc
+import inspect
+import tempfile
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.plain import FORMS
+from covjax import config
+from covjax.inference import make_network, score_batch
+from covjax.models import MODELS
+from covjax.training.losses import Loss
+from covjax.training.optimizer import make_optimizer
+from covjax.training.parallel import MeshRunner
+from covjax.training.state import create_state
+from covjax.training.steps import Task, train_step
+
+LEARNING_RATE, MOMENTUM = 1e-4, 0.9  # small: labels are random, weights must last
+AUX_WEIGHT = 0.3  # of each auxiliary head, on all sides
+MEAN, STD = (0.5,), (0.5,)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Attributes:
+      model: key of `MODELS`.
+      mode: "train" or "infer".
+      batch: pictures a step.
+      size: their height and width.
+      precision: "float32" or "bfloat16".
+      kwargs: of the network, where a peer's conventions ask for some.
+    """
+
+    model: str
+    mode: str
+    batch: int
+    size: int
+    precision: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """As in the network's paper."""
+        return MODELS[self.model].num_classes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a picture: height, width, channels."""
+        return (self.size, self.size, MODELS[self.model].channels)
+
+    def network(self) -> Any:
+        """The covjax network."""
+        return make_network(self.model, self.classes, self.precision, self.kwargs)
+
+    def shapes(self) -> dict[str, Any]:
+        """Shapes of its variables."""
+        blank = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
+        made = jax.eval_shape(
+            partial(self.network().init, train=False), jax.random.key(0), blank
+        )
+        return {
+            "params": made["params"],
+            "batch_stats": made.get("batch_stats", {}),
+        }
+
+    def pictures(self, count: int) -> np.ndarray:
+        """Random uint8 pictures: constant ones would be multiplied faster."""
+        rng = np.random.default_rng(0)
+        return rng.integers(0, 256, (count, *self.shape), np.uint8)
+
+    def labels(self) -> np.ndarray:
+        """Random classes of one batch, int32."""
+        rng = np.random.default_rng(1)
+        return rng.integers(0, self.classes, self.batch).astype(np.int32)
+
+
+class Side(Protocol):
+    """Something that takes steps."""
+
+    facts: dict[str, Any]  # for the result line
+
+    def logits(self, pictures: np.ndarray) -> np.ndarray:
+        """Float32 scores at inference, before any step, for the numerics gate."""
+
+    def steps(self, count: int) -> None:
+        """Takes so many steps and waits for the last."""
+
+
+def normalised(pictures: np.ndarray) -> np.ndarray:
+    """What covjax computes from uint8 pictures on the device, for the peers."""
+    return (pictures.astype(np.float32) / 255 - MEAN[0]) / STD[0]
+
+
+def draw(shapes: Any) -> Any:
+    """Variables that keep the signal's size; nothing stays at a neutral 0 or 1."""
+    rng = np.random.default_rng(0)
+
+    def leaf(path, shape):
+        name = path[-1].key
+        if name in ("scale", "var"):
+            return rng.uniform(0.7, 1.3, shape.shape).astype(np.float32)
+        if name in ("bias", "mean"):
+            return rng.uniform(-0.2, 0.2, shape.shape).astype(np.float32)
+        deviation = np.float32((2 / np.prod(shape.shape[:-1])) ** 0.5)
+        return rng.standard_normal(shape.shape, np.float32) * deviation
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+class CovjaxSide:
+    """The step that `covjax.train` runs, or the program that `Classifier` runs.
+
+    Args:
+      case: what to measure.
+      variables: to start from.
+      form: a key of `FORMS`: "covjax", or the network made of plain parts.
+    """
+
+    def __init__(self, case: Case, variables: Any, form: str = "covjax"):
+        self.case, self.variables, self.form = case, variables, FORMS[form]
+        self.compiled, cold, warm = compile_twice(self.lower)
+        memory = self.compiled.memory_analysis()
+        cost = self.compiled.cost_analysis()
+        text = self.compiled.as_text()
+        inputs, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
+        self.facts = {
+            "compile_seconds": {"cold": cold, "warm": warm},
+            "flops": cost.get("flops", 0.0),
+            "bytes_accessed": cost.get("bytes accessed", 0.0),
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "peak_bytes": memory.temp_size_in_bytes
+            + inputs
+            + outputs
+            - memory.alias_size_in_bytes,
+            "transposes": text.count(" transpose("),
+            "copies": text.count(" copy("),
+        }
+        self.state = jax.device_put(self.start())
+        self.batch = jax.device_put((case.pictures(case.batch), case.labels()))
+
+    def start(self) -> Any:
+        """What a step changes: a training state, or nothing."""
+        if self.case.mode == "infer":
+            return self.variables
+        return create_state(
+            self.variables, None, optimizer(), ema=False, key=jax.random.key(0)
+        )
+
+    def lower(self) -> Any:
+        """The program, traced anew."""
+        case = self.case
+        batch = (case.pictures(case.batch), case.labels())
+        with self.form():
+            if case.mode == "infer":
+                return jax.jit(self.score).lower(self.variables, batch[0])
+            task = Task(
+                model=case.network(),
+                optimizer=optimizer(),
+                loss=Loss(name=self.loss, num_classes=case.classes),
+                augment=config.Augment(),
+                mean=MEAN,
+                std=STD,
+                aux_weight=AUX_WEIGHT,
+            )
+            device = jax.devices()[:1]
+            runner = MeshRunner(partial(train_step, task), device, scan=False)
+            with jax.set_mesh(runner.mesh):
+                return runner.one.lower(jax.eval_shape(self.start), batch)
+
+    @property
+    def loss(self) -> str:
+        """The loss that fits the network's scores."""
+        lengths = MODELS[self.case.model].scores == "lengths"
+        return "margin" if lengths else "cross_entropy"
+
+    def score(self, variables: Any, pictures: Any) -> Any:
+        """`covjax.inference.score_batch`, not yet compiled."""
+        return inspect.unwrap(score_batch)(
+            self.case.network(),
+            variables,
+            pictures,
+            jnp.float32(1),
+            loss=self.loss,
+            mean=MEAN,
+            std=STD,
+        )
+
+    def logits(self, pictures: np.ndarray) -> np.ndarray:
+        """See `Side`; compiled for these few pictures, quickly."""
+        quick: dict[str, Any] = {}
+        if jax.default_backend() == "cpu":
+            quick = {"xla_backend_optimization_level": 0}
+        with self.form():
+            lowered = jax.jit(self.score).lower(self.variables, pictures)
+        scores = lowered.compile(compiler_options=quick)(self.variables, pictures)
+        return np.asarray(scores.outputs, np.float32)
+
+    def steps(self, count: int) -> None:
+        """See `Side`."""
+        result: Any = None
+        if self.case.mode == "infer":
+            for _ in range(count):
+                result = self.compiled(self.state, self.batch[0])
+        else:
+            for _ in range(count):
+                self.state, result = self.compiled(self.state, self.batch)
+        jax.block_until_ready(result)
+
+
+def optimizer() -> Any:
+    """SGD with momentum, as on all sides."""
+    settings = config.Optimizer(
+        name="sgd", learning_rate=LEARNING_RATE, momentum=MOMENTUM
+    )
+    return make_optimizer(settings, epochs=1, steps_per_epoch=1)[0]
+
+
+def compile_twice(lower: Any) -> tuple[Any, float, float]:
+    """The program, and seconds to trace and compile it without and with the cache."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    seconds, programs = [], []
+    with tempfile.TemporaryDirectory() as directory:
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", directory)
+        for _ in range(2):
+            gc.collect()
+            start = time.perf_counter()
+            programs.append(lower().compile())
+            seconds.append(time.perf_counter() - start)
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
+    return programs[0], seconds[0], seconds[1]
