@@ -90,8 +90,11 @@ def test_without_data_a_row_says_where_they_are(trained, capsys):
     assert not trained
 
 
-def test_a_row_runs_once_and_is_read_back(trained, pictures, capsys, tmp_path):
+def test_a_row_runs_once_and_is_read_back(
+    trained, pictures, capsys, tmp_path, monkeypatch
+):
     words = ["8:three", "--data-dir", pictures]
+    monkeypatch.setattr("sys.argv", ["survey.py", *words])
     assert survey.main([*words, "--list"]) == 0
     assert "not run yet" in capsys.readouterr().out
     for _ in range(2):

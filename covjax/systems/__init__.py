@@ -22,6 +22,7 @@ SYSTEMS: tuple[str, ...] = (
     "cascade",
     "ensemble",
     "features_classifier",
+    "gan_augmentation",
     "patch_voting",
     "segmentation",
 )
