@@ -5,8 +5,17 @@ Class folders, with or without a level of splits above them:
     DIR/normal/a.png  DIR/covid19/b.dcm
     DIR/train/normal/a.png  DIR/test/normal/c.png
 
+Lung masks lie in a folder of their own, ``config.data.kwargs.masks``, under the paths
+of their pictures but for the ending, which is ``.png``, ``.nii`` or ``.nii.gz``:
+
+    MASKS/normal/a.png  MASKS/covid19/b.nii.gz
+
+It may be a folder of DIR whose name begins with ``_``. Pictures without a mask are
+taken without.
+
 A manifest is a table with the columns ``path`` and ``label``, and where known
-``patient``, ``source``, ``split``, ``sex``, ``age`` and ``view``. Paths are relative to
+``patient``, ``source``, ``split``, ``mask`` (the path of the lung mask), ``sex``,
+``age`` and ``view``. Paths are relative to
 ``config.data.dir``, or without one to the manifest. Several labels are joined by ``|``.
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
@@ -17,6 +26,7 @@ from pathlib import Path
 
 from covjax.data.builders._base import Example
 from covjax.data.builders._tables import read_csv
+from covjax.data.mask_files import ENDINGS, find_mask, mask_opener
 from covjax.data.readers import read_bytes
 from covjax.errors import InputError
 
@@ -37,11 +47,16 @@ NOT_PICTURES = {".csv", ".db", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
                 ".xlsx", ".xml", ".yaml", ".yml"}  # fmt: skip
 
 
-def read_folder(folder: str) -> tuple[tuple[str, ...], list[Example]]:
+def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Example]]:
     """Class names and examples of a tree of class folders, sorted by name.
 
+    Args:
+      folder: the tree.
+      masks: folder of the lung masks; empty: there are none.
+
     Raises:
-      InputError: the folder is missing, has no class folders, or one is empty.
+      InputError: the folder is missing, has no class folders, or one is empty; no
+        picture has a mask.
     """
     if not folder:
         raise InputError("config.data.dir: must name a folder of class folders")
@@ -67,9 +82,15 @@ def read_folder(folder: str) -> tuple[tuple[str, ...], list[Example]]:
                     label=label,
                     open=_opener(root, file.relative_to(root).as_posix()),
                     split=split,
+                    mask=_mask(root, file.relative_to(root).as_posix(), masks),
                 )
                 for file in files
             ]
+    if masks and not any(example.mask for example in examples):
+        raise InputError(
+            f"{masks}: has no mask of any picture, such as {examples[0].file} with the "
+            f"ending {', '.join(ENDINGS)} (config.data.kwargs.masks)"
+        )
     return tuple(names), examples
 
 
@@ -103,6 +124,9 @@ def read_manifest(
         if file in seen:
             raise InputError(f"{where}: {file} is listed twice")
         seen.add(file)
+        mask = row.get("mask", "")
+        if mask and not (root / mask).is_file():
+            raise InputError(f"{where}: {mask}: no such file (mask)")
         split = row.get("split", "").lower()
         if split not in SPLITS:
             raise InputError(
@@ -120,6 +144,7 @@ def read_manifest(
                 patient=row.get("patient", ""),
                 source=row.get("source", ""),
                 split=SPLITS[split],
+                mask=mask_opener(root / file, root / mask) if mask else None,
                 metadata={name: row[name] for name in METADATA if name in row},
             )
         )
@@ -139,6 +164,11 @@ def _check_classes(names: list[str], who: str, wanted: str) -> None:
         raise InputError(
             f"{who} {len(names)} classes ({found}); needs two and {wanted}"
         )
+
+
+def _mask(root: Path, file: str, masks: str) -> Callable[[], bytes] | None:
+    mask = find_mask(Path(masks), file) if masks else None
+    return mask_opener(root / file, mask) if mask else None
 
 
 def _opener(root: Path, file: str) -> Callable[[], bytes]:

@@ -28,11 +28,13 @@ def resized(images: ImageSet, size: int) -> ImageSet:
         return dataclasses.replace(images, images=smaller)
     shape = (len(pictures), size, size, pictures.shape[3])
     new = np.empty(shape, np.uint8)
-    masks = None if images.masks is None else np.empty(shape[:3], np.uint8)
     for row in range(len(new)):
         new[row] = resize_picture(pictures[row], size)
-        if masks is not None:
-            masks[row] = resize_mask(images.masks[row], size)
+    masks = images.masks
+    if masks is not None:
+        old, masks = masks, np.empty(shape[:3], np.uint8)
+        for row in range(len(new)):
+            masks[row] = resize_mask(old[row], size)
     return dataclasses.replace(images, images=new, masks=masks)
 
 

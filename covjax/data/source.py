@@ -128,14 +128,21 @@ def _list(data: config.Data) -> _Listed:
     """
     place = os.path.expanduser(data.dir)
     if data.name == "folder":
-        if data.kwargs:
-            raise InputError(f"config.data.kwargs={data.kwargs!r}: folder takes none")
+        known = () if data.manifest else ("masks",)
+        for option in data.kwargs:
+            if option not in known:
+                raise InputError(
+                    f"config.data.kwargs: {option!r} is not an option of folder; "
+                    f"known: {', '.join(known) or 'none with a manifest'}"
+                )
+        masks = os.path.expanduser(str(data.kwargs["masks"])) if data.kwargs else ""
         if data.manifest:
             manifest = os.path.expanduser(data.manifest)
             names, examples = folder.read_manifest(manifest, place)
         else:
-            names, examples = folder.read_folder(place)
-        return _Listed(names, examples, FOLDER_CARD, Path(place) if place else None)
+            names, examples = folder.read_folder(place, masks)
+        root = Path(place) if place and not masks else None  # masks lie elsewhere
+        return _Listed(names, examples, FOLDER_CARD, root)
     entry = catalog.find(data.name)
     root = Path(place or catalog.default_dir(data.name))
     card = {name: getattr(entry, name) for name in PHANTOM_CARD}

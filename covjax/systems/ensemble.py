@@ -139,7 +139,8 @@ def read_member(run: config.Run, entry: dict[str, Any]) -> Member:
                 f"config.system.kwargs.members: has no {key!r}; it has "
                 f"{', '.join(known)}"
             )
-    entry = {"model": run.model.name, "size": run.data.size, "kwargs": {}} | entry
+    own: dict[str, Any] = {"model": run.model.name, "size": run.data.size}
+    entry = own | {"kwargs": {}} | entry
     if not 8 <= entry["size"] <= run.data.size:
         raise InputError(
             f"config.system.kwargs.members: size={entry['size']}: must be from 8 to "

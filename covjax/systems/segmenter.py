@@ -44,9 +44,10 @@ class MaskLoss:
     dice_weight: float
     name: str = "cross_entropy"  # so that outputs become probabilities
 
-    def __call__(self, logits: jax.Array, masks: jax.Array) -> jax.Array:
+    def __call__(self, logits: jax.Array, masks: jax.Array | np.ndarray) -> jax.Array:
         """Float32 ``[batch]`` of ``[batch, h, w, 2]`` and 0 or 1 ``[batch, h, w]``."""
-        truth = jnp.asarray(masks).astype(jnp.float32)
+        masks = jnp.asarray(masks)
+        truth = masks.astype(jnp.float32)
         terms = optax.softmax_cross_entropy_with_integer_labels(logits, masks)
         weights = truth + (1 - truth) * self.background_weight
         losses = (weights * terms).sum((1, 2)) / weights.sum((1, 2))

@@ -313,10 +313,11 @@ class Trainer:
         return row | {"score": measure(run.train.select_by)}
 
 
-def shown_shape(special: Special, shape: tuple[int, ...]) -> tuple[int, ...]:
+def shown_shape(special: Special, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Height, width and channels of what the network is shown of a picture."""
     if special.view is None:
-        return tuple(shape)
+        height, width, channels = shape
+        return height, width, channels
     key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
     picture = jax.ShapeDtypeStruct((1, *shape), np.uint8)
     return jax.eval_shape(special.view, key, picture).shape[1:]

@@ -366,7 +366,7 @@ def test_an_unreadable_picture_is_named(folder):
     ("data", "message"),
     [
         (config.Data(name="covid_cd"), "did you mean covid_ct"),
-        (config.Data(name="folder", kwargs={"a": 1}), "folder takes none"),
+        (config.Data(name="folder", kwargs={"a": 1}), "'a' is not an option"),
         (config.Data(name="folder"), "config.data.dir: must name a folder"),
         (config.Data(name="covid_ct", dir="/nowhere"), "/nowhere: no such folder"),
     ],
