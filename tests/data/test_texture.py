@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from covjax.data import texture
+from covjax.data.cooccurrence import cooccurrence, haralick
 from covjax.errors import InputError
 
 RISING = np.array([[1, 1, 9], [1, 5, 9], [1, 1, 9]], np.uint8)
@@ -131,7 +132,7 @@ def test_obif_turns_with_the_picture():
 )
 def test_cooccurrence_of_the_papers_picture(offset, wanted):
     grey = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 2, 2, 2], [2, 2, 3, 3]])
-    found = texture.cooccurrence((grey * 64).astype(np.uint8), offset, 4)
+    found = cooccurrence((grey * 64).astype(np.uint8), offset, 4)
     wanted = np.array(wanted)
     np.testing.assert_allclose(found, wanted / wanted.sum())
 
@@ -140,7 +141,7 @@ def test_haralick_of_stripes():
     """Rows of 0 and 255: along a row always equal, across always different."""
     stripes = np.zeros((8, 8), np.uint8)
     stripes[::2] = 255
-    found = texture.haralick(stripes, levels=2)
+    found = haralick(stripes, levels=2)
     mean, spread = found[:13], found[13:]
     # second moment 1/2 in all four directions; contrast 0 once and 1 three times
     np.testing.assert_allclose([mean[0], spread[0]], [0.5, 0], atol=0.01)

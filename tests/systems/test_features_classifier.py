@@ -100,7 +100,8 @@ def test_saved_vectors_give_the_classifier_back(splits, tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         model.probabilities(np.concatenate(parts, axis=1)), said
     )
-    assert len(set(groups)) < len(groups)  # pictures of a patient are one group
+    wanted = [f"patient {name}" for name in splits.train.patients]
+    np.testing.assert_array_equal(groups, wanted)
 
 
 def test_late_fusion_fits_one_classifier_a_set(splits, tmp_path, monkeypatch):
