@@ -20,7 +20,7 @@ FORBIDDEN = {
     "systems": ("covjax.interop",),
     "evaluation": ("covjax.training", "covjax.systems", "covjax.interop"),
 }  # fmt: skip
-COMMANDS = ("train", "evaluate", "predict", "audit", "report", "cli")
+COMMANDS = ("train", "search", "evaluate", "predict", "audit", "report", "cli")
 HEAVY = ("jax", "flax", "optax", "orbax", "numpy", "tensorflow_datasets", "grain",
          "matplotlib", "sklearn", "scipy", "PIL", "pydicom", "nibabel")  # fmt: skip
 
