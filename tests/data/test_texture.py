@@ -47,10 +47,16 @@ def test_lbp_of_a_flat_picture_is_exact():
     assert found[bin_of(255)] == 1
 
 
-def test_eqp_of_a_patch():
+@pytest.mark.parametrize(
+    ("thresholds", "codes"),
+    [
+        ((1.0, 3.0), (0b00000001, 0b10000010, 0, 0b01111100)),
+        ((1.0, 4.5), (0, 0b10000011, 0b01111100, 0)),
+    ],
+)
+def test_eqp_of_a_patch(thresholds, codes):
     # differences from east counter-clockwise: 4, 2, -4, -3.7, -4, -3.7, -4, 2
-    found = texture.eqp(RISING, axes=(1.0, 1.0), thresholds=(1.0, 3.0))
-    codes = (0b00000001, 0b10000010, 0, 0b01111100)
+    found = texture.eqp(RISING, axes=(1.0, 1.0), thresholds=thresholds)
     wanted = [59 * k + bin_of(code) for k, code in enumerate(codes)]
     assert np.flatnonzero(found).tolist() == wanted
 
