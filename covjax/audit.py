@@ -5,7 +5,6 @@ python -m covjax.audit --data darkcovidnet --dir DIR
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,14 +99,13 @@ def load(data: config.Data) -> "Splits":
 def write(audit: "Audit", splits: "Splits", out: Path) -> None:
     """Writes ``audit.json`` and ``audit.html``, each whole or not at all."""
     from covjax.evaluation.audit_page import page
-    from covjax.evaluation.report import write_json
+    from covjax.files import whole, write_json
 
     out.mkdir(parents=True, exist_ok=True)
     facts = {"card": splits.card, "counts": splits.counts(), "verdict": splits.verdict}
     write_json(out / "audit.json", facts | audit.to_dict())
-    temporary = out / "audit.html.tmp"
-    temporary.write_text(page(audit), encoding="utf-8")
-    os.replace(temporary, out / "audit.html")
+    with whole(out / "audit.html") as unfinished:
+        unfinished.write_text(page(audit), encoding="utf-8")
 
 
 def table(audit: "Audit") -> str:

@@ -76,9 +76,9 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
     from covjax.evaluation.measured import by_source, measured
     from covjax.evaluation.operating_point import OperatingPoint, apply
     from covjax.evaluation.predictions import Predictions
-    from covjax.evaluation.report import write_json
     from covjax.evaluation.subgroups import by_subgroup
     from covjax.evaluation.table import external_lines
+    from covjax.files import write_json
     from covjax.inference import Classifier
 
     classifier = Classifier.load(workdir)

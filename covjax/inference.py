@@ -1,9 +1,7 @@
 """A trained network with everything it needs to judge a picture."""
 
 import dataclasses
-import io
 import json
-import os
 import zipfile
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
+from covjax.files import write_arrays, write_json
 from covjax.models import create_model
 from covjax.training.losses import to_probabilities
 from covjax.training.steps import normalise
@@ -216,12 +215,9 @@ class Classifier:
             if f.name not in ("variables", "preprocess")
         }
         card["preprocess"] = self.preprocess.to_dict()
-        buffer = io.BytesIO()
         flat = flatten_dict(self.variables, sep="/")
-        arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in flat.items()}
-        np.savez(buffer, **arrays)
-        write(directory / WEIGHTS, buffer.getvalue())
-        write(directory / CARD, json.dumps(card, indent=2).encode() + b"\n")
+        write_arrays(directory / WEIGHTS, flat)
+        write_json(directory / CARD, card)
 
     @classmethod
     def load(cls, directory: Path) -> "Classifier":
@@ -273,13 +269,3 @@ def check_pictures(images: np.ndarray, preprocess: Preprocess) -> None:
             f"images {images.dtype}{list(images.shape)}: must be uint8 "
             f"[n, {', '.join(map(str, wanted))}]"
         )
-
-
-def write(path: Path, data: bytes) -> None:
-    """Writes a file at once: under another name first, of which nothing is left."""
-    unfinished = path.with_name(path.name + ".partial")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ python -m covjax.predict --workdir runs/RUN scans/ --out predictions
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli
 from covjax.errors import InputError
+from covjax.files import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,8 +199,10 @@ def draw_heatmaps(
 def write(rows: Sequence[dict[str, Any]], out: Path) -> None:
     """Writes the rows as JSON and as CSV, each whole or not at all."""
     for name in ("predictions.json", "predictions.csv"):
-        temporary = out / (name + ".tmp")
-        with temporary.open("w", newline="") as file:
+        with (
+            whole(out / name) as unfinished,
+            unfinished.open("w", newline="") as file,
+        ):
             if name.endswith("json"):
                 json.dump(rows, file, indent=2)
             else:
@@ -209,7 +211,6 @@ def write(rows: Sequence[dict[str, Any]], out: Path) -> None:
                 table = csv.DictWriter(file, columns, restval="")
                 table.writeheader()
                 table.writerows(flat)
-        os.replace(temporary, out / name)
 
 
 def flattened(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 python -m covjax.report --workdir RUN
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = parser().parse_args(arguments)
 
     from covjax.evaluation import page
-    from covjax.evaluation.report import write_json
+    from covjax.files import whole, write_json
 
     files = page.read(flags.workdir, flags.audit)
     try:
@@ -47,9 +46,8 @@ def main(arguments: Sequence[str]) -> int:
             "of covjax"
         ) from error
     html = page.render(told, page.pictures(flags.workdir, told["heatmaps"]))
-    temporary = flags.workdir / "report.html.tmp"
-    temporary.write_text(html, encoding="utf-8")
-    os.replace(temporary, flags.workdir / "report.html")
+    with whole(flags.workdir / "report.html") as unfinished:
+        unfinished.write_text(html, encoding="utf-8")
     write_json(flags.workdir / "report.json", told)
     print(f"{told['m']['headline']}\n\nreport: {flags.workdir / 'report.html'}")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
 from covjax.errors import InputError
+from covjax.files import whole
 
 if TYPE_CHECKING:
     import optuna
@@ -232,9 +233,8 @@ def write_best(
         ),
     )
     path = workdir / BEST
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with whole(path) as unfinished:
+        unfinished.write_text(text)
     return path
 
 
@@ -246,6 +246,7 @@ The best of several trials by one validation split: its validation figure is opt
 """
 
 from covjax import config
+from covjax.files import whole
 
 RUN = {values}
 

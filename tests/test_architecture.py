@@ -82,7 +82,7 @@ def test_commands_defer_heavy_imports(command):
         for name in (
             imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
         ):
-            light = ("covjax.cli", "covjax.config", "covjax.errors")
+            light = ("covjax.cli", "covjax.config", "covjax.errors", "covjax.files")
             assert not any(within(name, h) for h in HEAVY), f"{command}: {name}"
             assert not within(name, "covjax") or any(
                 within(name, m) or within(m, name) for m in light

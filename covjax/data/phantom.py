@@ -9,7 +9,6 @@ to patient and know nothing of the class, unless a `shortcut` is planted.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from PIL import Image, ImageDraw
 from covjax.data import anatomy
 from covjax.data.imageset import LESION, LUNG, ImageSet
 from covjax.errors import InputError
+from covjax.files import whole
 
 CLASS_NAMES = ("normal", "pneumonia", "covid19")
 # What may be planted, for tests of the audit: a lead letter in the corner of COVID-19
@@ -279,9 +279,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=int, default=150, help="pixels of one picture")
     options = parser.parse_args(arguments)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = options.out.with_suffix(".partial")
-    sheet(options.size).save(partial, format="PNG", optimize=True)
-    os.replace(partial, options.out)
+    with whole(options.out) as unfinished:
+        sheet(options.size).save(unfinished, format="PNG", optimize=True)
     return 0
 
 

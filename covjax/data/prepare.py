@@ -21,6 +21,7 @@ from typing import Any
 
 from covjax.data.catalog import DataSet, Download, prepared_dir
 from covjax.errors import InputError
+from covjax.files import whole
 
 MANIFEST = "manifest.sha256"  # lines of sha256sum: digest, two blanks, path
 BLOCK = 2**20
@@ -143,9 +144,8 @@ def write_manifest(manifest: Path, folder: Path) -> None:
             lines.append(f"{_digest(path)}  {name}\n")
             bar.update(1)
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    temporary = manifest.with_name(f".{manifest.name}.{os.getpid()}")
-    temporary.write_text("".join(lines))
-    os.replace(temporary, manifest)
+    with whole(manifest) as unfinished:
+        unfinished.write_text("".join(lines))
 
 
 def verify(manifest: Path, folder: Path) -> int | None:

@@ -6,7 +6,6 @@ and the distance to the nearest training pictures in the network's own last feat
 (Sun et al. 2022, arXiv:2204.06507: deep nearest neighbours).
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
+from covjax.files import write_arrays
 
 FILE = "familiarity.npz"
 REFERENCES = 1000  # training pictures that are kept; more change the distance little
@@ -104,17 +104,13 @@ class Familiarity:
 
     def save(self, workdir: Path) -> None:
         """Writes ``familiarity.npz``, whole or not at all."""
-        path = workdir / FILE
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                references=self.references,
-                distance=np.float64(self.distance),
-                exposure=self.exposure,
-                sides=self.sides,
-            )
-        os.replace(temporary, path)
+        arrays = {
+            "references": self.references,
+            "distance": np.float64(self.distance),
+            "exposure": self.exposure,
+            "sides": self.sides,
+        }
+        write_arrays(workdir / FILE, arrays)
 
     @classmethod
     def load(cls, workdir: Path) -> "Familiarity":

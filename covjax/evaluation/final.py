@@ -13,8 +13,9 @@ from covjax.evaluation import controls
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.familiarity import REFERENCES, Familiarity
 from covjax.evaluation.predictions import Predictions
-from covjax.evaluation.report import freeze, write_json, write_report
+from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
+from covjax.files import write_json
 from covjax.inference import Classifier
 
 

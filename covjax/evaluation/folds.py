@@ -4,7 +4,6 @@ The folds' folders are all that is read: no picture, no network.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from covjax.errors import InputError
 from covjax.evaluation.controls import RECIPES, Control, scored
 from covjax.evaluation.operating_point import OperatingPoint
 from covjax.evaluation.predictions import Predictions
+from covjax.files import write_arrays
 
 CONTROLS = "controls.npz"
 VERDICTS = ("verified", "unverifiable", "violated")  # the worst last
@@ -90,10 +90,7 @@ def save_controls(controls: Sequence[Control], workdir: Path) -> None:
     arrays: dict[str, Any] = {
         c.name: c.probabilities for c in controls if c.probabilities is not None
     }
-    temporary = workdir / (CONTROLS + ".tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, workdir / CONTROLS)
+    write_arrays(workdir / CONTROLS, arrays)
 
 
 def pooled_controls(

@@ -1,6 +1,5 @@
 """The pictures of a report, as PNG files. Matplotlib is imported when one is drawn."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import numpy as np
 from covjax.evaluation import calibration, ranking
 from covjax.evaluation.counts import one_vs_rest, ratio
 from covjax.evaluation.intervals import wilson
+from covjax.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,9 +27,8 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png")
-    os.replace(temporary, path)
+    with whole(path) as unfinished:
+        figure.savefig(unfinished, format="png")
 
 
 def _axes(figure: "Figure", title: str, x: str, y: str, position: int = 111) -> Any:

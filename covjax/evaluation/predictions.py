@@ -1,6 +1,5 @@
 """What a model said about one split, with what is known of each picture."""
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covjax.errors import InputError
+from covjax.files import write_arrays
 
 if TYPE_CHECKING:
     from covjax.data.imageset import ImageSet
@@ -55,10 +55,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Writes the columns as one ``.npz`` file, whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        with open(temporary, "wb") as file:
-            np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
-        os.replace(temporary, path)
+        write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     def __len__(self) -> int:
         return len(self.labels)

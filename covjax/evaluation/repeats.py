@@ -14,7 +14,8 @@ from covjax.evaluation import folds
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.operating_point import choose
 from covjax.evaluation.predictions import Predictions
-from covjax.evaluation.report import write_json, write_report
+from covjax.evaluation.report import write_report
+from covjax.files import write_json
 
 AT_POINT = ("sensitivity", "specificity", "precision", "accuracy")
 

@@ -1,7 +1,5 @@
 """The report of a finished run: ``metrics.json`` and its plots."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from covjax.evaluation.measured import by_source, gaps, measured, proper_scores
 from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.table import headline
+from covjax.files import write_json
 
 FAILURES = 24  # wrong pictures that are listed and drawn, most confident first
 
@@ -247,10 +246,3 @@ def draw(
                 workdir / f"{name}.png",
                 title,
             )
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes the values as JSON, whole or not at all; NaN is an error."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)

@@ -12,7 +12,6 @@ Beside it, ``classifier.json`` says how pictures are prepared, what the classes 
 called and where the thresholds lie.
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -20,7 +19,8 @@ import jax.numpy as jnp
 from jax import export
 
 from covjax.errors import InputError
-from covjax.inference import Classifier, score_batch, write
+from covjax.files import whole, write_json
+from covjax.inference import Classifier, score_batch
 
 PROGRAM, CARD = "classifier.stablehlo", "classifier.json"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -77,6 +77,7 @@ def export_stablehlo(classifier: Classifier, directory: Path) -> Path:
         "output": ["batch", len(classifier.class_names), "float32"],
     }
     directory.mkdir(parents=True, exist_ok=True)
-    write(directory / PROGRAM, data)
-    write(directory / CARD, json.dumps(card, indent=2).encode() + b"\n")
+    with whole(directory / PROGRAM) as unfinished:
+        unfinished.write_bytes(data)
+    write_json(directory / CARD, card)
     return directory / PROGRAM

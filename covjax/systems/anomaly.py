@@ -25,7 +25,7 @@ from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
 from covjax.evaluation import bootstrap, intervals
-from covjax.evaluation.report import write_json
+from covjax.files import write_json
 from covjax.systems import outcome
 from covjax.systems.network import train_network
 from covjax.training.losses import DEVIATIONS, MARGIN

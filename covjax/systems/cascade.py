@@ -22,7 +22,7 @@ from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.measured import measured
 from covjax.evaluation.predictions import Predictions
-from covjax.evaluation.report import write_json
+from covjax.files import write_json
 from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.network import train_network

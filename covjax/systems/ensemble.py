@@ -24,7 +24,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.resized import resized
 from covjax.data.splits import group_ids, k_fold
 from covjax.errors import InputError
-from covjax.evaluation.report import write_json
+from covjax.files import write_json
 from covjax.inference import Classifier, make_network
 from covjax.systems import outcome
 from covjax.systems.network import train_network

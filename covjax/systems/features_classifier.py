@@ -22,7 +22,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.splits import group_ids
 from covjax.data.texture import DESCRIPTORS, describe
 from covjax.errors import InputError
-from covjax.evaluation.report import write_json
+from covjax.files import write_json
 from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.classical import Fitted, Pipeline, fit_pipeline

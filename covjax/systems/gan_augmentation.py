@@ -9,7 +9,6 @@ The GAN learns from the training split alone, and its pictures join the training
 alone: validation and test stay real. The papers train it on all pictures they have.
 """
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.resized import resize_picture, resized
 from covjax.errors import InputError
 from covjax.evaluation.final import finish
-from covjax.inference import write
+from covjax.files import whole
 from covjax.pretrained import pretrained
 from covjax.systems import outcome
 from covjax.systems.gan import SIZES, make_gan
@@ -201,9 +200,8 @@ def joined(real: ImageSet, synthetic: ImageSet) -> ImageSet:
 
 def store(synthetic: ImageSet, workdir: Path) -> None:
     """Writes ``synthetic.npz``, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=synthetic.images, labels=synthetic.labels)
-    write(workdir / SYNTHETIC, buffer.getvalue())
+    with whole(workdir / SYNTHETIC) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, images=synthetic.images, labels=synthetic.labels)
 
 
 def stored(real: ImageSet, workdir: Path) -> ImageSet | None:

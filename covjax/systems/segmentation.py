@@ -23,7 +23,7 @@ from covjax.data.resized import resized
 from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.overlap import dice, jaccard, overlap
-from covjax.evaluation.report import write_json
+from covjax.files import write_json
 from covjax.systems import outcome
 from covjax.systems.lungs import crop_lungs, crop_masks, mask_lungs
 from covjax.systems.network import train_network

@@ -1,6 +1,5 @@
 """A network that finds the lungs in prepared pictures, and the loss it learns by."""
 
-import io
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from covjax.data import preprocess
 from covjax.data.resized import resize_picture
 from covjax.errors import InputError
-from covjax.inference import padded, write
+from covjax.files import write_arrays, write_json
+from covjax.inference import padded
 from covjax.models.fc_densenet import FCDenseNet103
 from covjax.models.unet import UNet
 from covjax.training.steps import normalise
@@ -130,11 +130,8 @@ class Segmenter:
         card = {"network": self.network, "size": self.size}
         card["batch_size"] = self.batch_size
         flat = flatten_dict(self.variables, sep="/")
-        arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in flat.items()}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        write(directory / WEIGHTS, buffer.getvalue())
-        write(directory / CARD, json.dumps(card, indent=2).encode() + b"\n")
+        write_arrays(directory / WEIGHTS, flat)
+        write_json(directory / CARD, card)
 
     @classmethod
     def load(cls, directory: Path) -> "Segmenter":

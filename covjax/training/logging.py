@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from tqdm import tqdm
 
-from covjax.inference import write
+from covjax.files import whole
 from covjax.training.history import Record, Row
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Log:
         self.terminal = progress and sys.stderr.isatty()
         # a resumed run goes on from its checkpoint; what came later is told anew
         lines = "".join(json.dumps(row) + "\n" for row in history)
-        write(self.path, lines.encode())
+        with whole(self.path) as unfinished:
+            unfinished.write_text(lines)
         self.known = self.told = len(history)
         self.first_step = history[-1]["step"] + 1 if history else 0
         self.bar: tqdm | None = None
@@ -148,8 +149,3 @@ def environment() -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "matmul_precision": jax.config.values["jax_default_matmul_precision"],
     }
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON at once."""
-    write(path, json.dumps(values, indent=2).encode() + b"\n")

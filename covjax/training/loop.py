@@ -13,6 +13,7 @@ import flax.linen as nn
 from covjax import config
 from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
+from covjax.files import write_json
 from covjax.training.checkpoint import Checkpoints, Damaged
 from covjax.training.history import (
     Record,
@@ -22,7 +23,7 @@ from covjax.training.history import (
     is_best,
     is_over,
 )
-from covjax.training.logging import Log, environment, say, write_json
+from covjax.training.logging import Log, environment, say
 from covjax.training.special import ORDINARY, Special
 from covjax.training.state import TrainState
 from covjax.training.trainer import Trainer

@@ -172,15 +172,3 @@ def test_card_is_plain_json(judge, tmp_path):
     card = json.loads((tmp_path / "classifier.json").read_text())
     assert card["class_names"] == ["normal", "pneumonia", "covid"]
     assert card["preprocess"]["size"] == SIZE
-
-
-def test_nothing_half_written_is_left(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "file").write_bytes(b"before")
-    monkeypatch.setattr(inference.os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        inference.write(tmp_path / "file", b"after")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"before"

@@ -1,0 +1,145 @@
+"""A recipe trained to its end over several seeds or folds: measures, and how soon.
+
+    python -m benchmarks.accuracy --config configs/densenet.py --seeds 5
+    python -m benchmarks.accuracy --config configs/survey/row08_darkcovidnet.py:three
+        --folds 5 --config.data.dir=DIR
+
+Runs `python -m covjax.train` in new processes, so that start and compilation count.
+All seeds share a process, and what it compiles; each fold has its own. An interrupted
+benchmark goes on where it stopped, but its seconds then say so.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from benchmarks import harness
+
+LEVELS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99)  # of the validation AUC
+MEASURES = ("auc", "accuracy", "balanced_accuracy")
+
+
+def main() -> None:
+    """Trains, reads the work directories, writes one line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="configs/densenet.py", help="a recipe")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=0, help="instead of seeds")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--force", action="store_true", help="on a busy machine too")
+    parser.add_argument(
+        "--again", action="store_true", help="what the results file has already, too"
+    )
+    flags, overrides = parser.parse_known_args()
+    case = {
+        "config": flags.config,
+        "overrides": overrides,
+        "seeds": 0 if flags.folds else flags.seeds,
+        "folds": flags.folds,
+    }
+    if not flags.again and harness.has_result("accuracy", case):
+        return
+    harness.check_quiet(flags.force)
+    name = "-".join(Path(flags.config).name.replace(".py", "").split(":"))
+    if flags.folds:
+        places = [flags.runs / f"{name}-fold{k}" for k in range(flags.folds)]
+        started_anew = not any(place.exists() for place in places)
+        words = [f"--config.data.folds={flags.folds}"]
+        seconds = sum(
+            train(flags.config, place, [*overrides, *words, f"--config.data.fold={k}"])
+            for k, place in enumerate(places)
+        )
+    else:
+        whole = flags.runs / f"{name}-seeds{flags.seeds}"
+        started_anew = not whole.exists()
+        words = [f"--config.train.seeds={flags.seeds}"]
+        seconds = train(flags.config, whole, [*overrides, *words])
+        several = flags.seeds > 1
+        places = [whole / f"seed-{s}" if several else whole for s in range(flags.seeds)]
+    runs = [read_run(place) for place in places]
+    result = case | {
+        "seconds": seconds,
+        "uninterrupted": started_anew,
+        "runs": runs,
+        "measures": {
+            name: mean_interval([run["measures"][name]["estimate"] for run in runs])
+            for name in MEASURES
+        },
+        "seconds_to_auc": seconds_to_levels([run["epochs"] for run in runs]),
+    }
+    for run in runs:
+        del run["epochs"]
+    path = harness.write_result("accuracy", result)
+    auc = result["measures"]["auc"]
+    print(
+        f"{flags.config}: {len(runs)} runs in {seconds:.0f} s, AUC {auc['mean']:.3f} "
+        f"[{auc['low']:.3f}, {auc['high']:.3f}]; {path}"
+    )
+
+
+def train(source: str, workdir: Path, overrides: list[str]) -> float:
+    """Seconds from the start of the process to its end."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "covjax.train", "--config", source]
+    subprocess.run([*command, "--workdir", str(workdir), *overrides], check=True)
+    return time.perf_counter() - start
+
+
+def read_run(workdir: Path) -> dict[str, Any]:
+    """A finished run's test measures with their intervals, and its epochs."""
+    test = json.loads((workdir / "metrics.json").read_text())["test"]
+    rows = [json.loads(line) for line in (workdir / "log.jsonl").open()]
+    return {
+        "measures": {name: test[name] for name in MEASURES},
+        "training_seconds": sum(row["seconds"] for row in rows),
+        "epochs": [(row["seconds"], row["validation_auc"]) for row in rows],
+    }
+
+
+def mean_interval(values: list[float]) -> dict[str, float]:
+    """Mean and its 95 % interval by Student's t; one value alone has none."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"mean": mean, "low": float("nan"), "high": float("nan")}
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return {"mean": mean, "low": float(mean - half), "high": float(mean + half)}
+
+
+def seconds_to_levels(
+    runs: list[list[tuple[float, float | None]]],
+) -> dict[str, dict[str, Any]]:
+    """Training seconds until the validation AUC first reaches each level.
+
+    Args:
+      runs: for each run its epochs, as (seconds, AUC).
+
+    Returns:
+      For each level how many runs reach it, and the median of their seconds.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for level in LEVELS:
+        times = []
+        for epochs in runs:
+            elapsed = np.cumsum([seconds for seconds, _ in epochs])
+            reached = [auc is not None and auc >= level for _, auc in epochs]
+            if any(reached):
+                times.append(float(elapsed[reached.index(True)]))
+        found[str(level)] = {
+            "reached": len(times),
+            "of": len(runs),
+            "median": float(np.median(times)) if times else None,
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()

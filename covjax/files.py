@@ -1,0 +1,34 @@
+"""Files are written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` if nothing goes wrong."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes the values as JSON; a number that is not finite is an error."""
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes named arrays as ``.npz``."""
+    import numpy as np  # here: the commands that only answer a question need no NumPy
+
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        columns: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
+        np.savez(file, **columns)
