@@ -102,7 +102,8 @@ def test_lpq_is_the_transform_of_the_paper():
 
 
 def test_lpq_of_a_flat_picture_is_one_code():
-    assert texture.lpq(np.full((20, 20), 131, np.uint8))[255] == 1
+    for level in range(0, 256, 5):
+        assert texture.lpq(np.full((9, 9), level, np.uint8))[255] == 1
 
 
 def test_obif_of_ramps_and_of_nothing():
@@ -110,6 +111,20 @@ def test_obif_of_ramps_and_of_nothing():
     assert texture.obif(ramp).argmax() == 23 * 1 + 1  # slope, direction 0
     assert texture.obif(ramp.T).argmax() == 23 * 3 + 3  # a quarter turn: direction 2
     assert texture.obif(np.full((16, 16), 100, np.uint8))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "direction"), [(1, 0, 0), (1, 1, 1), (0, 1, 2), (1, -1, 3)]
+)
+def test_obif_of_stripes(across, down, direction):
+    """Dark and light lines have the direction in which the grey level changes."""
+    y, x = np.mgrid[:64, :64]
+    stripes = (127 + 120 * np.cos(2 * np.pi * (across * x + down * y) / 16)).round()
+    first = texture.obif(stripes).reshape(23, 23).sum(axis=1)
+    for start in (11, 15):
+        lines = first[start : start + 4]
+        assert lines.argmax() == direction
+        assert lines[direction] > 0.9 * lines.sum() > 0
 
 
 def test_obif_turns_with_the_picture():

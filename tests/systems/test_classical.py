@@ -121,8 +121,8 @@ def test_an_optimisation_cut_short_is_told():
         ({"classifier": "tree"}, "classifier='tree'.*linear_svm"),
         ({"resample": "adasyn"}, "resample='adasyn'.*smote"),
         ({"select": "all"}, "select='all'.*social_mimic"),
-        ({"options": {"D": 3}}, "linear_svm with options.*'D'"),
-        ({"options": {"C": -3}}, "linear_svm with options.*C"),
+        ({"options": {"D": 3}}, "linear_svm.*unexpected keyword argument 'D'"),
+        ({"options": {"C": -3}}, "linear_svm.*'C' parameter"),
         ({"classifier": "hierarchical_tree"}, "hierarchy.*needs it"),
         ({"hierarchy": PATHS}, "hierarchy.*belongs to"),
         (
