@@ -96,7 +96,7 @@ def train(source: str, workdir: Path, overrides: list[str]) -> float:
 
 def read_run(workdir: Path) -> dict[str, Any]:
     """A finished run's test measures with their intervals, and its epochs."""
-    test = json.loads((workdir / "metrics.json").read_text())["test"]
+    test = json.loads((workdir / "metrics.json").read_text())["test"]["overall"]
     rows = [json.loads(line) for line in (workdir / "log.jsonl").open()]
     return {
         "measures": {name: test[name] for name in MEASURES},

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 
 from benchmarks import harness
 
@@ -94,10 +95,10 @@ def first_steps(source: str, overrides: list[str], started: float) -> dict[str, 
     pictures, labels = splits.train.images, splits.train.labels
     size = run.train.batch_size
     batch = (pictures[:size], labels[:size])
-    for state, sums in runner.batches(state, [batch] * 2):
+    for _, sums in runner.batches(state, [batch] * 2):
         float(sums["loss"])
         times.append(time.time())
-    seconds = [after - before for before, after in zip(times, times[1:])]
+    seconds = [after - before for before, after in pairwise(times)]
     return dict(zip(PHASES, [*seconds, times[3] - started]))
 
 

@@ -4,6 +4,7 @@ import gc
 import inspect
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import harness  # noqa: F401, quiets XLA before jax starts
 from benchmarks.plain import FORMS
 from covjax import config
 from covjax.inference import make_network, score_batch
@@ -56,6 +58,12 @@ class Case:
     def shape(self) -> tuple[int, int, int]:
         """Of a picture: height, width, channels."""
         return (self.size, self.size, MODELS[self.model].channels)
+
+    @property
+    def loss(self) -> str:
+        """The one that fits the network's scores."""
+        lengths = MODELS[self.model].scores == "lengths"
+        return "margin" if lengths else "cross_entropy"
 
     def network(self) -> Any:
         """The covjax network."""
@@ -126,81 +134,20 @@ class CovjaxSide:
     """
 
     def __init__(self, case: Case, variables: Any, form: str = "covjax"):
-        self.case, self.variables, self.form = case, variables, FORMS[form]
-        self.compiled, cold, warm = compile_twice(self.lower)
-        memory = self.compiled.memory_analysis()
-        cost = self.compiled.cost_analysis()
-        text = self.compiled.as_text()
-        inputs, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
-        self.facts = {
-            "compile_seconds": {"cold": cold, "warm": warm},
-            "flops": cost.get("flops", 0.0),
-            "bytes_accessed": cost.get("bytes accessed", 0.0),
-            "temporary_bytes": memory.temp_size_in_bytes,
-            "peak_bytes": memory.temp_size_in_bytes
-            + inputs
-            + outputs
-            - memory.alias_size_in_bytes,
-            "transposes": text.count(" transpose("),
-            "copies": text.count(" copy("),
-        }
-        self.state = jax.device_put(self.start())
+        self.case, self.variables, self.form = case, variables, form
+        self.compiled, cold, warm = compile_twice(partial(lower, case, variables, form))
+        seconds = {"cold": cold, "warm": warm}
+        self.facts = {"compile_seconds": seconds, **figures(self.compiled)}
+        self.state = jax.device_put(start(case, variables))
         self.batch = jax.device_put((case.pictures(case.batch), case.labels()))
-
-    def start(self) -> Any:
-        """What a step changes: a training state, or nothing."""
-        if self.case.mode == "infer":
-            return self.variables
-        return create_state(
-            self.variables, None, optimizer(), ema=False, key=jax.random.key(0)
-        )
-
-    def lower(self) -> Any:
-        """The program, traced anew."""
-        case = self.case
-        batch = (case.pictures(case.batch), case.labels())
-        with self.form():
-            if case.mode == "infer":
-                return jax.jit(self.score).lower(self.variables, batch[0])
-            task = Task(
-                model=case.network(),
-                optimizer=optimizer(),
-                loss=Loss(name=self.loss, num_classes=case.classes),
-                augment=config.Augment(),
-                mean=MEAN,
-                std=STD,
-                aux_weight=AUX_WEIGHT,
-            )
-            device = jax.devices()[:1]
-            runner = MeshRunner(partial(train_step, task), device, scan=False)
-            with jax.set_mesh(runner.mesh):
-                return runner.one.lower(jax.eval_shape(self.start), batch)
-
-    @property
-    def loss(self) -> str:
-        """The loss that fits the network's scores."""
-        lengths = MODELS[self.case.model].scores == "lengths"
-        return "margin" if lengths else "cross_entropy"
-
-    def score(self, variables: Any, pictures: Any) -> Any:
-        """`covjax.inference.score_batch`, not yet compiled."""
-        return inspect.unwrap(score_batch)(
-            self.case.network(),
-            variables,
-            pictures,
-            jnp.float32(1),
-            loss=self.loss,
-            mean=MEAN,
-            std=STD,
-        )
 
     def logits(self, pictures: np.ndarray) -> np.ndarray:
         """See `Side`; compiled for these few pictures, quickly."""
         quick: dict[str, Any] = {}
         if jax.default_backend() == "cpu":
             quick = {"xla_backend_optimization_level": 0}
-        with self.form():
-            lowered = jax.jit(self.score).lower(self.variables, pictures)
+        with FORMS[self.form]():
+            lowered = jax.jit(scorer(self.case)).lower(self.variables, pictures)
         scores = lowered.compile(compiler_options=quick)(self.variables, pictures)
         return np.asarray(scores.outputs, np.float32)
 
@@ -214,6 +161,62 @@ class CovjaxSide:
             for _ in range(count):
                 self.state, result = self.compiled(self.state, self.batch)
         jax.block_until_ready(result)
+
+
+def lower(case: Case, variables: Any, form: str = "covjax") -> Any:
+    """The case's program, traced anew and not yet compiled."""
+    batch = (case.pictures(case.batch), case.labels())
+    with FORMS[form]():
+        if case.mode == "infer":
+            return jax.jit(scorer(case)).lower(variables, batch[0])
+        task = Task(
+            model=case.network(),
+            optimizer=optimizer(),
+            loss=Loss(name=case.loss, num_classes=case.classes),
+            augment=config.Augment(),
+            mean=MEAN,
+            std=STD,
+            aux_weight=AUX_WEIGHT,
+        )
+        runner = MeshRunner(partial(train_step, task), jax.devices()[:1], scan=False)
+        with jax.set_mesh(runner.mesh):
+            state = jax.eval_shape(partial(start, case, variables))
+            return runner.one.lower(state, batch)
+
+
+def start(case: Case, variables: Any) -> Any:
+    """What a step is given first: a training state, or the variables."""
+    if case.mode == "infer":
+        return variables
+    key = jax.random.key(0)
+    return create_state(variables, None, optimizer(), ema=False, key=key)
+
+
+def scorer(case: Case) -> Callable[[Any, Any], Any]:
+    """`covjax.inference.score_batch` of variables and pictures, not yet compiled."""
+    recipe = {"loss": case.loss, "mean": MEAN, "std": STD}
+
+    def score(variables: Any, pictures: Any) -> Any:
+        plain = inspect.unwrap(score_batch)
+        return plain(case.network(), variables, pictures, jnp.float32(1), **recipe)
+
+    return score
+
+
+def figures(compiled: Any) -> dict[str, float]:
+    """What the compiler tells of a program."""
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    text = compiled.as_text()
+    kept = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    temporary = memory.temp_size_in_bytes
+    return {
+        "flops": cost.get("flops", 0.0),
+        "bytes_accessed": cost.get("bytes accessed", 0.0),
+        "temporary_bytes": temporary,
+        "peak_bytes": temporary + kept - memory.alias_size_in_bytes,
+        "transposes": text.count(" transpose("),
+        "copies": text.count(" copy("),
+    }
 
 
 def optimizer() -> Any:

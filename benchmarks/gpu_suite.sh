@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# All GPU measurements by one command, within 25 minutes on one H100 or H200:
+#
+#     benchmarks/gpu_suite.sh            everything, the most important first
+#     benchmarks/gpu_suite.sh seeds      one step: headline tables seeds folds flags start
+#     benchmarks/gpu_suite.sh --tiny     the same with tiny shapes, on a CPU too
+#
+# Each step writes a result line as soon as it has one and skips what is there already,
+# so a suite that was cut off goes on. COVJAX_RESULTS_DIR: where the lines go.
+# PNEUMONIA_MNIST_DIR and DARKCOVIDNET_DIR: the pictures; without them the phantom's,
+# and the lines say so.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python)}
+
+tiny=false
+if [ "${1:-}" = --tiny ]; then tiny=true && shift; fi
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(headline tables seeds folds flags start)
+
+batches=(256) small=(32) size=0 modes=(eager default reduce-overhead)
+rounds=5 window=2 seeds=5 folds=5 seed_epochs=100 fold_epochs=100 extra=()
+tables=(resnet18 densenet121 efficientnet_b0 mobilenet_v2 squeezenet1_1 darkcovidnet)
+if $tiny; then
+    batches=(2) small=(2) size=32 modes=(eager) rounds=2 window=0.05
+    seeds=2 folds=2 seed_epochs=1 fold_epochs=1 extra=(--force)
+    tables=(resnet18)
+fi
+
+throughput() {
+    "$python" -m benchmarks.throughput --against torch --sizes $size --rounds $rounds \
+        --window $window --torch-modes "${modes[@]}" "${extra[@]}" "$@"
+}
+
+headline() { # ResNet-50 against MLPerf's record
+    local model=resnet50
+    $tiny && model=resnet18
+    throughput --models $model --modes train --batches "${batches[@]}" \
+        --precisions bfloat16
+}
+
+tables() {
+    throughput --models "${tables[@]}" --modes train --batches "${batches[@]}" \
+        --precisions bfloat16
+    modes=("${modes[@]:0:2}") # what is left: without CUDA graphs
+    throughput --models "${tables[@]}" --modes infer --batches "${batches[@]}" \
+        --precisions bfloat16
+    throughput --models "${tables[@]}" --modes train --batches "${batches[@]}" \
+        --precisions float32
+    throughput --models "${tables[@]}" --modes train --batches "${small[@]}" \
+        --precisions bfloat16
+}
+
+accuracy() {
+    "$python" -m benchmarks.accuracy "${extra[@]}" "$@"
+}
+
+seeds() { # Yang et al. 2023 (MedMNIST v2), section 4: Adam, 1e-3, x0.1 at 50 and 75
+    local recipe=configs/resnet.py where=()
+    if [ -n "${PNEUMONIA_MNIST_DIR:-}" ]; then
+        recipe+=:pneumonia_mnist where=(--config.data.dir="$PNEUMONIA_MNIST_DIR")
+    fi
+    $tiny && where+=(--config.data.limit=24)
+    accuracy --config "$recipe" --seeds "$seeds" "${where[@]}" \
+        --config.data.size=28 --config.train.batch_size=128 \
+        --config.train.epochs=$seed_epochs --config.optimizer.name=adam \
+        --config.optimizer.weight_decay=0 --config.optimizer.learning_rate=0.001 \
+        --config.optimizer.schedule=multi_step --config.optimizer.milestones='(50, 75)'
+}
+
+folds() {
+    local recipe=configs/survey/row08_darkcovidnet.py where=()
+    if [ -n "${DARKCOVIDNET_DIR:-}" ] && ! $tiny; then
+        recipe+=:three where=(--config.data.dir="$DARKCOVIDNET_DIR")
+    else
+        recipe+=:three,smoke
+    fi
+    accuracy --config "$recipe" --folds "$folds" "${where[@]}" \
+        --config.train.epochs=$fold_epochs
+}
+
+flags() {
+    local case=(--model resnet50 --batch 256)
+    $tiny && case=(--model darkcovidnet --batch 2 --size 32 --precision float32
+        --only xla_cpu_enable_fast_math=true xla_no_such_flag=1)
+    "$python" -m benchmarks.xla_flags "${case[@]}" --window $window --rounds 2 \
+        "${extra[@]}"
+}
+
+start() {
+    local recipe=configs/densenet.py
+    $tiny && recipe=configs/survey/row08_darkcovidnet.py:three,smoke
+    "$python" -m benchmarks.compile_time --config $recipe --rounds 2 "${extra[@]}"
+}
+
+status=0
+for step in "${steps[@]}"; do
+    before=$SECONDS
+    "$step" || status=1
+    echo "$step: $((SECONDS - before)) s"
+done
+"$python" -m benchmarks.report $($tiny && echo --busy) \
+    ${COVJAX_RESULTS_DIR:+--results "$COVJAX_RESULTS_DIR"}
+exit $status

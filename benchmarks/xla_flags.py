@@ -1,0 +1,122 @@
+"""Which of XLA's flags make a step faster, each by itself.
+
+    python -m benchmarks.xla_flags --model resnet50 --batch 256 --precision bfloat16
+
+Every flag is tried in processes of its own, in turns with processes without it: an
+unknown flag ends its process, and the result says so. A gain counts only where the
+scores stay the same. The results file is the record; no flag is set by default.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from benchmarks import harness
+
+# performance.md's candidates for one GPU, and XLA:CPU's
+FLAGS = {
+    "gpu": (
+        "--xla_gpu_enable_command_buffer=+convolution",
+        "--xla_gpu_experimental_enable_conv_fusion=true",
+        "--xla_gpu_exhaustive_tiling_search=true",
+        "--xla_gpu_cudnn_gemm_fusion_level=2",
+        "--xla_gpu_enable_while_loop_double_buffering=true",
+    ),
+    "cpu": (
+        "--xla_cpu_use_onednn=true",
+        "--xla_cpu_experimental_ynn_fusion_type=",
+        "--xla_cpu_enable_fast_math=true",
+    ),
+}
+
+
+def main() -> None:
+    """Measures flag after flag."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--size", type=int, default=224, help="pixels")
+    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--window", type=float, default=2.0, help="seconds at least")
+    parser.add_argument("--only", nargs="+", help="these flags, without their dashes")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    harness.add_flags(parser)
+    parser.set_defaults(rounds=3)
+    flags = parser.parse_args()
+    if flags.alone:
+        print(json.dumps(measured(flags)))
+        return
+    harness.check_quiet(flags.force)
+    # this process leaves the accelerator to the others: it asks for its name alone
+    platform = "cpu" if harness.device_name().startswith("cpu") else "gpu"
+    for flag in [f"--{word}" for word in flags.only or ()] or FLAGS[platform]:
+        case = {
+            "flag": flag,
+            "model": flags.model,
+            "batch": flags.batch,
+            "size": flags.size,
+            "precision": flags.precision,
+        }
+        if not flags.again and harness.has_result("xla_flags", case):
+            continue
+        result = compare(flag, flags.rounds)
+        harness.write_result("xla_flags", case | result)
+        print(flag, result.get("ratio") or result["error"], flush=True)
+
+
+def compare(flag: str, rounds: int) -> dict:
+    """Seconds a step with and without the flag, in turns."""
+    seconds: dict[str, list[float]] = {"": [], flag: []}
+    logits = {}
+    for number in range(rounds):
+        for one in ("", flag) if number % 2 == 0 else (flag, ""):
+            done = in_a_process(one)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                return {"error": f"fails: {last[:200]}"}
+            row = json.loads(done.stdout.splitlines()[-1])
+            seconds[one].append(row["seconds"])
+            logits[one] = np.asarray(row["logits"])
+    scale = np.linalg.norm(logits[""])
+    return {
+        "rounds": rounds,
+        "step_seconds": {
+            one or "none": harness.spread(s) for one, s in seconds.items()
+        },
+        "ratio": harness.paired_ratio(seconds[""], seconds[flag]),
+        "difference": float(np.linalg.norm(logits[flag] - logits[""]) / scale),
+    }
+
+
+def in_a_process(flag: str) -> subprocess.CompletedProcess:
+    """This script again, for one measurement."""
+    environment = os.environ.copy()
+    environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}".strip()
+    environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    command = [sys.executable, "-m", "benchmarks.xla_flags", *sys.argv[1:], "--alone"]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def measured(flags: argparse.Namespace) -> dict:
+    """Seconds a training step, and the scores of two pictures."""
+    from benchmarks.side import Case, CovjaxSide, draw
+    from covjax.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    case = Case(flags.model, "train", flags.batch, flags.size, flags.precision)
+    side = CovjaxSide(case, draw(case.shapes()))
+    logits = side.logits(case.pictures(2)).ravel().tolist()
+    seconds = harness.timed_steps({"covjax": side.steps}, 3, flags.window)["covjax"]
+    return {"seconds": float(np.median(seconds)), "logits": logits}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The pure parts of the benchmarks: ratios, skipping, counting, tables."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import accuracy, harness, report, roofline, side
+from covjax.models import MODELS
+
+
+def test_ratios_are_paired():
+    # the machine slows down from round to round; within a round the ratio is 2
+    below = [1.0, 2.0, 3.0, 4.0, 5.0]
+    above = [2.0, 4.0, 6.0, 8.0, 10.0]
+    assert harness.paired_ratio(above, below) == {"median": 2, "low": 2, "high": 2}
+    ratio = harness.paired_ratio([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+    assert ratio["median"] == 2
+    assert 1 <= ratio["low"] < 2 < ratio["high"] <= 3
+
+
+def test_sides_take_turns():
+    order = []
+    sides = {name: lambda name=name: order.append(name) for name in "ab"}
+    harness.interleaved(sides, rounds=3)
+    assert "".join(order) == "abbaab"
+
+
+def test_windows_are_filled(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: clock[0])
+
+    def run(count):
+        clock[0] += 0.25 * count
+
+    seconds = harness.timed_steps({"a": run}, rounds=2, window=2.0)
+    assert seconds == {"a": [0.25, 0.25]}
+    assert harness.steps_of(run, 2.0) == 8
+
+
+def test_results_are_skipped_and_survive_a_cut_off_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    case = {"model": "alexnet", "batch": 8}
+    assert not harness.has_result("throughput", case)
+    path = harness.write_result("throughput", case | {"value": 1})
+    with path.open("a") as file:
+        file.write('{"model": "vgg16", "ba')
+    assert harness.has_result("throughput", case)
+    assert not harness.has_result("throughput", {"model": "alexnet", "batch": 16})
+    assert not harness.has_result("throughput", {"model": "vgg16"})
+    assert not harness.has_result("accuracy", case)
+
+
+def test_a_busy_machine_is_refused(monkeypatch):
+    monkeypatch.setattr(harness, "others_busy", lambda: 0.06)
+    with pytest.raises(SystemExit, match="busy"):
+        harness.check_quiet(force=False)
+    harness.check_quiet(force=True)
+    monkeypatch.setattr(harness, "others_busy", lambda: 0.04)
+    harness.check_quiet(force=False)
+
+
+def test_others_are_seen(monkeypatch):
+    # of 2 s on 2 cores others take 1 s and this process half a second
+    readings = iter([(100.0, 200.0), (101.5, 204.0)])
+    own = iter([10.0, 10.5])
+    monkeypatch.setattr(harness, "cpu_seconds", lambda: next(readings))
+    monkeypatch.setattr(harness.time, "process_time", lambda: next(own))
+    monkeypatch.setattr(harness.time, "sleep", lambda _: None)
+    assert harness.others_busy() == pytest.approx(0.25)
+
+
+# multiply-adds in millions and bfloat16 megabytes of a training step, counted from
+# torchvision's layers
+@pytest.mark.parametrize(
+    ("name", "macs", "megabytes"),
+    [("resnet18", 1814, 73), ("densenet121", 2834, 392), ("mobilenet_v2", 301, 188)],
+)
+def test_work_is_that_of_the_layers(name, macs, megabytes):
+    case = side.Case(name, "train", 1, MODELS[name].native_size, "float32")
+    work = roofline.count(case.network(), case.shapes(), case.shape)
+    assert round(work.macs / 1e6) == macs
+    assert round(work.bytes("train", 2) / 1e6) == megabytes
+    assert work.flops("train") == 3 * work.flops("infer") == 6 * work.macs
+
+
+def test_the_roofline_is_the_slower_of_two():
+    work = roofline.Work(macs=1_000, conv_in=10, conv_out=10)
+    fast, slow = roofline.Ceilings(1e9, 2e6), roofline.Ceilings(80, 1e12)
+    assert work.images_per_second("infer", 4, fast) == pytest.approx(1_000)
+    assert work.images_per_second("infer", 4, slow) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("form", ["plain", "literal"])
+def test_other_forms_are_the_same_network(form):
+    from benchmarks.plain import FORMS
+
+    name = "covid_caps" if form == "literal" else "covxnet32"
+    kwargs = {} if form == "literal" else {"depth": 1, "dilations": (2, 1)}
+    case = side.Case(name, "train", 2, 16, "float32", kwargs)
+    model, variables = case.network(), side.draw(case.shapes())
+    x = jnp.asarray(side.normalised(case.pictures(2)))
+
+    def run(form):
+        def forward(variables, x):
+            return model.apply(variables, x, train=True, mutable=["batch_stats"])
+
+        with FORMS[form]():
+            lowered = jax.jit(forward).lower(variables, x)
+        return lowered.as_text(), lowered.compile()(variables, x)
+
+    (ours, found), (theirs, other) = run("covjax"), run(form)
+    assert ours != theirs
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        found,
+        other,
+    )
+
+
+def test_seconds_to_a_level():
+    runs = [[(10.0, 0.85), (10.0, None), (5.0, 0.96)], [(10.0, 0.7), (30.0, 0.92)]]
+    found = accuracy.seconds_to_levels(runs)
+    assert found["0.8"] == {"reached": 2, "of": 2, "median": 25.0}
+    assert found["0.95"] == {"reached": 1, "of": 2, "median": 25.0}
+    assert found["0.99"]["median"] is None
+
+
+def test_mean_and_interval_over_seeds():
+    # t(0.975, 2) = 4.303; the mean's standard error is 0.1 / sqrt(3)
+    found = accuracy.mean_interval([0.8, 0.9, 1.0])
+    assert found["mean"] == pytest.approx(0.9)
+    assert found["high"] - 0.9 == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
+
+
+def line(model="resnet18", ratio=2.0, **changes):
+    spread = {"median": 10.0, "low": 9.0, "high": 11.0}
+    return {
+        "command": "python -m benchmarks.throughput",
+        "device": "cpu2",
+        "model": model,
+        "mode": "train",
+        "batch": 8,
+        "size": 224,
+        "precision": "float32",
+        "against": "torch",
+        "images_per_second": {"covjax": spread, "torch": spread},
+        "ratio": {"median": ratio, "low": ratio - 0.5, "high": ratio + 0.5},
+        "roofline": {"share": 0.5, "mfu": 0.25},
+        "sides": {
+            "covjax": {"compile_seconds": {"cold": 30.0, "warm": 2.0},
+                       "peak_bytes": 5e7},
+            "torch": {"layout": "channels_last", "compiled": "eager"},
+        },
+        **changes,
+    }  # fmt: skip
+
+
+def test_tables_show_the_newest_line_of_each_case():
+    lines = [line(ratio=9.0), line(ratio=2.0), line("vgg16", ratio=8.0)]
+    text = report.speed_tables(lines)
+    assert "2.00 [1.50, 2.50]" in text
+    assert "9.00" not in text
+    assert "Geometric mean of the ratios: 4.00." in text
+    assert "channels_last, eager" in text
+    assert text.count("python -m benchmarks.throughput") == 1
+    alone = line(against="", sides={"covjax": line()["sides"]["covjax"]})
+    assert "| resnet18 | 224 | 8 | 10.0 | 0.50 |" in report.speed_tables([alone])
+
+
+def test_the_report_writes_between_its_marks(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    results.mkdir()
+    busy = line("vgg16", others_busy=0.5)
+    rows = [json.dumps(row) for row in (line(), busy)]
+    (results / "throughput-cpu2.jsonl").write_text("\n".join(rows) + "\n")
+    page, picture = tmp_path / "README.md", tmp_path / "plot.png"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    words = ["report", "--results", str(results), "--write", str(page)]
+    monkeypatch.setattr("sys.argv", [*words, "--plot", str(picture)])
+    assert report.main() == 0
+    text = page.read_text()
+    assert "resnet18" in text
+    assert "vgg16" not in text
+    assert "\nold\n" not in text
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    page.write_text("no marks")
+    with pytest.raises(SystemExit, match="needs the lines"):
+        report.main()
