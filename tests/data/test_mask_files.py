@@ -1,5 +1,6 @@
 """Lung masks beside pictures: which file belongs to which picture, and what is read."""
 
+import os
 from pathlib import Path
 
 import nibabel
@@ -40,6 +41,8 @@ def tree(tmp_path) -> Path:
             pixels = rng.integers(0, 256, LEFT.shape, np.uint8)
             draw(tmp_path / "set" / name / f"{name}{i}.jpg", pixels)
     draw(tmp_path / "masks/covid/covid0.png", LEFT)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1e9, 1e9))  # old enough that what was read is remembered
     return tmp_path
 
 
@@ -125,6 +128,9 @@ def test_the_slice_of_a_volume_that_is_shown(tmp_path):
     volume(tmp_path / "mask.nii.gz", marks)
     found = lung(read_mask(tmp_path / "ct.nii.gz", tmp_path / "mask.nii.gz"))
     np.testing.assert_array_equal(found, marks[1] > 0)
+    volume(tmp_path / "mask.nii.gz", marks[:2])
+    with pytest.raises(InputError, match=r"has 2 slices; .* or as many as its volume"):
+        read_mask(tmp_path / "ct.nii.gz", tmp_path / "mask.nii.gz")
 
 
 def test_broken_input_is_one_line(tree):
