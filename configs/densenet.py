@@ -22,5 +22,5 @@ def get_config(variant: str = "") -> config.Run:
         weight_decay=1e-2,
         schedule="one_cycle",
     )
-    run.train = config.Train(epochs=30, batch_size=16)
+    run.train = config.Train(epochs=24, batch_size=16)
     return config.with_variants(run, variant, smallest=29)
