@@ -14,8 +14,9 @@ are github.com/ieee8023/covid-chestxray-dataset, radiopaedia.org and NIH ChestX-
 and the normal pictures are all of the last.
 
 Different here: two of the seven descriptors, LETRIST and BSIF, are missing (see
-`covjax.data.texture`); the tree of the hierarchy stops by the size of its leaves. Not
-known: the options of the classifiers, and the radii, windows and thresholds of the
+`covjax.data.texture`); the tree of the hierarchy stops by the size of its leaves.
+
+Not known: the options of the classifiers; the radii, windows and thresholds of the
 descriptors; which resampling goes with which result (here SMOTE with Tomek links).
 """
 

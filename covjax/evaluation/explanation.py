@@ -20,7 +20,14 @@ SHARES = (0.25, 0.5, 0.75)  # of height and width that are blanked or kept
 GREY = 128
 
 
-class Network(Protocol):
+class Scorer(Protocol):
+    """Whatever gives probabilities: a network, or several that answer as one."""
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of prepared uint8 pictures."""
+
+
+class Network(Scorer, Protocol):
     """What is asked of `covjax.inference.Classifier`."""
 
     @property
@@ -37,9 +44,6 @@ class Network(Protocol):
 
     def map_size(self) -> tuple[int, int]:
         """Height and width of the last spatial map."""
-
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of prepared uint8 pictures."""
 
     def pixels(self, images: np.ndarray) -> np.ndarray:
         """Normalised pictures."""
@@ -121,7 +125,7 @@ def draw(images: np.ndarray, heat: np.ndarray, names: list[str], folder: Path) -
 
 
 def without_parts(
-    network: Network, test: ImageSet, *, level: float
+    network: Scorer, test: ImageSet, *, level: float
 ) -> list[dict[str, Any]]:
     """The network's AUC on test pictures of which a part is grey.
 

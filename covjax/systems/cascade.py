@@ -9,6 +9,7 @@ probabilities are multiplied, so that no early decision is final; the paper asks
 about those that the first called diseased. Both say the same where the first is sure.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from covjax.systems import outcome
 from covjax.systems.network import train_network
 
 STAGES = "stages.json"  # each network's own measures
+Question = Callable[[ImageSet, int], ImageSet]  # the labels that a network learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +56,12 @@ def train(
         loss, or an unknown healthy class; and as `covjax.training.loop.fit`.
     """
     healthy = check(run, splits.train, settings)
-    questions = {"diseased": diseased, "disease": disease}
+    questions: dict[str, Question] = {"diseased": diseased, "disease": disease}
     networks = {
         name: train_network(run, asked(splits, question, healthy), workdir / name)
         for name, question in questions.items()
     }
-
-    def score(images: ImageSet) -> np.ndarray:
-        pictures = images.images
-        first, second = (network.scores(pictures) for network in networks.values())
-        return combine(first, second, healthy)
+    cascade = Cascade(networks["diseased"], networks["disease"], healthy)
 
     def explanation(test: ImageSet) -> dict[str, Any]:
         both = {"validation": splits.validation, "test": test}
@@ -77,11 +75,34 @@ def train(
                 for name, question in questions.items()
             },
         )
-        second, ill = networks["disease"], disease(test, healthy)
-        parts = without_parts(second, ill, level=run.evaluation.level)
-        return explain(second, ill, workdir) | {"parts": parts}
+        heat = explain(cascade.second, disease(test, healthy), workdir)
+        parts = without_parts(cascade, test, level=run.evaluation.level)
+        return heat | {"parts": parts}
+
+    def score(images: ImageSet) -> np.ndarray:
+        return cascade.scores(images.images)
 
     return outcome.report(run, splits, workdir, score, explanation=explanation)
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Two networks that answer as one.
+
+    Attributes:
+      first: tells healthy from diseased.
+      second: tells the diseases apart.
+      healthy: place of the healthy class among the final ones.
+    """
+
+    first: Classifier
+    second: Classifier
+    healthy: int
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of the final classes, float32 ``[n, classes]``."""
+        answers = self.first.scores(images), self.second.scores(images)
+        return combine(*answers, self.healthy)
 
 
 def check(run: config.Run, images: ImageSet, settings: Settings) -> int:
@@ -121,7 +142,7 @@ def disease(images: ImageSet, healthy: int) -> ImageSet:
     return images.select_classes((*names[:healthy], *names[healthy + 1 :]))
 
 
-def asked(splits: Splits, question: Any, healthy: int) -> Splits:
+def asked(splits: Splits, question: Question, healthy: int) -> Splits:
     """The splits under a question; the test split stays as it is, unopened."""
     return replace(
         splits,
