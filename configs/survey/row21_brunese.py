@@ -8,8 +8,8 @@ COVID-19 or other disease: 0.98, 0.87, 0.94 (``stages.json`` has these two); the
 prints their mean, 97 %. Not yet run here.
 
 Data: 3,520 healthy, 2,753 other pulmonary disease and 250 COVID-19 X-rays of
-github.com/ieee8023/covid-chestxray-dataset, kaggle.com and NIH ChestX-ray14, as a
-manifest: healthy and COVID-19 pictures are of other sources.
+github.com/ieee8023/covid-chestxray-dataset, NIH ChestX-ray14 and others, as a manifest:
+COVID-19 has sources of its own.
 
 Different here: VGG-16 keeps its own dense layers, where the paper has a pooling of the
 last map, one small dense layer, dropout 0.5 and the classifier. Not known: optimizer,
