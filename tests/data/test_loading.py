@@ -198,6 +198,10 @@ class TestFolder:
             assert not train & validation | train & test | validation & test
             seen += splits.test.files.tolist()
         assert len(seen) == len(set(seen)) == 60
+        with pytest.raises(
+            InputError, match="one fold is loaded at a time, from 0 to 2"
+        ):
+            load(asked(folder, folds=3))
 
     def test_a_whole_source_is_left_out(self, folder):
         rows = rows_of(folder)

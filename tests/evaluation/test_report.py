@@ -379,6 +379,42 @@ def test_seeds_stand_before_the_ensemble(finished, places):
     assert "seed 0   seed 1   seed 2" in lines
 
 
+def test_seeds_are_reported_together(tmp_path):
+    run = config.Run()
+    run.train.seeds, run.evaluation.resamples = 2, 20
+    plan = repeats.plan(run, tmp_path)
+    for repeat in plan:
+        repeat.place.mkdir()
+        both = {"validation": predictions(9), "test": predictions(repeat.number)}
+        for part, found in both.items():
+            found.save(repeat.place / f"predictions_{part}.npz")
+        write_report(
+            repeat.place,
+            run=repeat.run,
+            **both,
+            temperature=Temperature(1.0, False),
+            point=choose(both["validation"], NAMES, run.evaluation),
+            controls=[control("border", predictions(3, sharpness=0.1))],
+            class_names=NAMES,
+            history=[],
+            card=CARD,
+            verdict=VERDICT,
+            images=None,
+        )
+        data = {"card": CARD, "verdict": VERDICT, "counts": {}, "fingerprints": {}}
+        (repeat.place / "data.json").write_text(json.dumps(data))
+    metrics = repeats.report(run, plan, tmp_path)
+    assert "in the mean of 2 seeds" in metrics["headline"]
+    assert metrics["test"]["n"] == 60  # the same pictures, not twice
+    mean = np.mean([predictions(seed).probabilities for seed in (0, 1)], axis=0)
+    joined = Predictions.load(tmp_path / "predictions_test.npz").probabilities
+    np.testing.assert_allclose(joined, mean, atol=1e-6)
+    assert metrics["operating_point"]["threshold"] is not None
+    assert metrics["gaps"]
+    fitted = [row["name"] for row in metrics["controls"] if row["lead"]]
+    assert fitted == ["border"]
+
+
 def test_folds_say_what_they_are_made_of(finished, places):
     _, metrics = finished
     units = "of pictures, not of patients"
