@@ -56,7 +56,7 @@ accuracy() {
     "$python" -m benchmarks.accuracy "${extra[@]}" "$@"
 }
 
-seeds() { # Yang et al. 2023 (MedMNIST v2), section 4: Adam, 1e-3, x0.1 at 50 and 75
+seeds() { # Yang et al. 2023 (MedMNIST v2): Adam, 1e-3, x0.1 at 50 and 75
     local recipe=configs/resnet.py where=()
     if [ -n "${PNEUMONIA_MNIST_DIR:-}" ]; then
         recipe+=:pneumonia_mnist where=(--config.data.dir="$PNEUMONIA_MNIST_DIR")

@@ -48,7 +48,13 @@ class TorchSide:
         self.x = self.placed(case.pictures(case.batch))
         self.y = torch.from_numpy(case.labels()).long().to(self.device)
         count = sum(p.numel() for p in network.parameters())
-        self.facts = {"layout": layout, "compiled": compiled, "parameters": count}
+        self.facts = {
+            "layout": layout,
+            "compiled": compiled,
+            "parameters": count,
+            # PASSIVE: its threads sleep while they wait, and do not spin
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+        }
 
     def restart(self, variables: Any) -> None:
         """Back to the weights of the start."""
