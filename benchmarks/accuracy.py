@@ -106,12 +106,13 @@ def read_run(workdir: Path) -> dict[str, Any]:
 
 
 def mean_interval(values: list[float]) -> dict[str, float]:
-    """Mean and its 95 % interval by Student's t; one value alone has none."""
+    """Mean of shares and its 95 % interval by Student's t; one alone has none."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"mean": mean, "low": float("nan"), "high": float("nan")}
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return {"mean": mean, "low": float(mean - half), "high": float(mean + half)}
+    low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return {"mean": mean, "low": float(low), "high": float(high)}
 
 
 def seconds_to_levels(
