@@ -93,7 +93,7 @@ def write_report(
     """
     names = tuple(class_names)
     metrics: dict[str, Any] = {
-        "model": run.model.name,
+        "model": run.system.name or run.model.name,
         "data": run.data.name,
         "size": run.data.size,
         "seed": run.train.seed,
