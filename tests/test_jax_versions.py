@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import covjax  # noqa: F401, its flags for XLA are what is tested
+
 
 def test_vmapped_product_then_reduction():
     """Squared norms of the rows (i, 0, 0): i squared, whatever the compiler fuses."""
