@@ -4,9 +4,9 @@
     python -m benchmarks.accuracy --config configs/survey/row08_darkcovidnet.py:three
         --folds 5 --config.data.dir=DIR
 
-Runs `python -m covjax.train` in new processes, so that start and compilation count.
-All seeds share a process, and what it compiles; each fold has its own. An interrupted
-benchmark goes on where it stopped, but its seconds then say so.
+Runs `python -m covjax.train` in a new process, so that start, compilation and reports
+count. All seeds or folds share it, and what it compiles. An interrupted benchmark goes
+on where it stopped, but its seconds then say so.
 """
 
 import argparse
@@ -50,21 +50,13 @@ def main() -> None:
         return
     harness.check_quiet(flags.force)
     name = "-".join(Path(flags.config).name.replace(".py", "").split(":"))
-    if flags.folds:
-        places = [flags.runs / f"{name}-fold{k}" for k in range(flags.folds)]
-        started_anew = not any(place.exists() for place in places)
-        words = [f"--config.data.folds={flags.folds}"]
-        seconds = sum(
-            train(flags.config, place, [*overrides, *words, f"--config.data.fold={k}"])
-            for k, place in enumerate(places)
-        )
-    else:
-        whole = flags.runs / f"{name}-seeds{flags.seeds}"
-        started_anew = not whole.exists()
-        words = [f"--config.train.seeds={flags.seeds}"]
-        seconds = train(flags.config, whole, [*overrides, *words])
-        several = flags.seeds > 1
-        places = [whole / f"seed-{s}" if several else whole for s in range(flags.seeds)]
+    kind, count = ("fold", flags.folds) if flags.folds else ("seed", flags.seeds)
+    section = "data" if flags.folds else "train"
+    whole = flags.runs / f"{name}-{kind}s{count}"
+    started_anew = not whole.exists()
+    words = [*overrides, f"--config.{section}.{kind}s={count}"]
+    seconds = train(flags.config, whole, words)
+    places = [whole / f"{kind}-{k}" if count > 1 else whole for k in range(count)]
     runs = [read_run(place) for place in places]
     result = case | {
         "seconds": seconds,

@@ -6,6 +6,7 @@ variables, with `flax.linen`'s layers or with the literal routing of capsules.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -13,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import forms
+from covjax.blocks import forms, pooling, separable
 from covjax.blocks.capsule import SharedCapsules, squash
 from covjax.blocks.conv import BatchNorm, Conv, explicit_padding, pair
 from covjax.blocks.separable import DepthwiseConv
@@ -36,10 +37,28 @@ def literal() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def shifts() -> Iterator[None]:
+    """Depthwise convolutions as shifted multiply-adds, as a CPU has them."""
+    own = SimpleNamespace(on_one_cpu=lambda: True)
+    with mock.patch.object(separable, "forms", own):
+        yield
+
+
+@contextmanager
+def pools() -> Iterator[None]:
+    """Maximum pooling as shifted comparisons, as a CPU has it."""
+    own = SimpleNamespace(on_one_cpu=lambda: True, max_pool=forms.max_pool)
+    with mock.patch.object(pooling, "forms", own):
+        yield
+
+
 FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "covjax": nullcontext,
     "literal": literal,
     "plain": plain,
+    "pools": pools,
+    "shifts": shifts,
 }
 
 

@@ -143,9 +143,10 @@ class CovjaxSide:
 
     def logits(self, pictures: np.ndarray) -> np.ndarray:
         """See `Side`; compiled for these few pictures, quickly."""
-        quick: dict[str, Any] = {}
-        if jax.default_backend() == "cpu":
-            quick = {"xla_backend_optimization_level": 0}
+        quick: dict[str, Any] = {
+            "cpu": {"xla_backend_optimization_level": 0},
+            "gpu": {"xla_gpu_autotune_level": 0},
+        }.get(jax.default_backend(), {})
         with FORMS[self.form]():
             lowered = jax.jit(scorer(self.case)).lower(self.variables, pictures)
         scores = lowered.compile(compiler_options=quick)(self.variables, pictures)

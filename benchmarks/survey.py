@@ -21,6 +21,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def once(
         return None, "not run yet", 0
     parts = [f"row{row.number:02d}", *row.variant.split(","), digest(run)[:8]]
     place = flags.workdir / "-".join(filter(None, parts))
+    uninterrupted, start = not place.exists(), time.perf_counter()
     status = train([
         "--config", source(row, flags.smoke), "--workdir", str(place), *overrides,
         *words,
@@ -116,7 +118,9 @@ def once(
         return None, "interrupted: the same command goes on", status
     if status:
         return None, f"failed with status {status}", 1
-    return record(row, run, flags.smoke, place, overrides), "", 0
+    seconds = time.perf_counter() - start
+    took = {"seconds": seconds, "uninterrupted": uninterrupted}
+    return record(row, run, flags.smoke, place, overrides, took), "", 0
 
 
 def chosen(words: Sequence[str]) -> list[Row]:
@@ -235,9 +239,17 @@ def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
 
 
 def record(
-    row: Row, run: config.Run, smoke: bool, place: Path, overrides: list[str]
+    row: Row,
+    run: config.Run,
+    smoke: bool,
+    place: Path,
+    overrides: list[str],
+    took: dict[str, Any],
 ) -> Line:
-    """Writes and returns the line of a finished row."""
+    """Writes and returns the line of a finished row.
+
+    `took` tells the seconds of the whole command, reports and compilation included.
+    """
     from benchmarks import harness
 
     metrics = json.loads((place / "metrics.json").read_text())
@@ -262,6 +274,7 @@ def record(
         "headline": metrics["headline"],
         "verdict": metrics["verdict"]["sentence"],
         "train_seconds": sum(json.loads(r)["seconds"] for rows in logs for r in rows),
+        **took,
     }
     path = harness.write_result(SCRIPT[smoke], line)
     return harness.read_results(path)[-1]

@@ -75,6 +75,20 @@ def parser() -> argparse.ArgumentParser:
         default=["eager", "default"],
         help="of torch.compile, besides eager: default, reduce-overhead, max-autotune",
     )
+    result.add_argument(
+        "--torch-layouts",
+        nargs="+",
+        default=["contiguous", "channels_last"],
+        help="of pictures and kernels",
+    )
+    result.add_argument(
+        "--forms",
+        nargs="+",
+        default=[],
+        choices=["pools", "shifts"],
+        help="covjax with another form of one operation, timed beside: shifts, of "
+        "depthwise convolutions; pools, of maximum pooling (benchmarks/plain.py)",
+    )
     result.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(result)
     return result
@@ -181,11 +195,13 @@ def measure(
 
     from benchmarks import roofline, side
 
-    peer, variables = make_peer(case, against, flags.torch_modes)
+    peer, variables = make_peer(case, against, flags)
     if variables is None:
         variables = side.draw(case.shapes())
     ours = side.CovjaxSide(case, variables)
     sides: dict[str, Side] = {"covjax": ours}
+    for form in flags.forms:
+        sides[form] = side.CovjaxSide(case, variables, form)
     parameters = sum(np.size(x) for x in jax.tree.leaves(variables["params"]))
     result: dict[str, Any] = {"parameters": parameters}
     if peer is not None:
@@ -215,13 +231,18 @@ def measure(
             "mfu": rate * work.flops(case.mode) / top.flops_per_second,
         },
     }
+    if flags.forms:
+        result["forms"] = {
+            form: harness.paired_ratio(seconds["covjax"], seconds[form])
+            for form in flags.forms
+        }
     if peer is not None:
         result["ratio"] = harness.paired_ratio(seconds[against], seconds["covjax"])
     return result
 
 
 def make_peer(
-    case: "Case", against: str, torch_modes: list[str]
+    case: "Case", against: str, flags: argparse.Namespace
 ) -> "tuple[Side | None, Any]":
     """The other side, and the variables that both start from."""
     from benchmarks import side
@@ -235,7 +256,10 @@ def make_peer(
     if against == "torch":
         from benchmarks import torch_side
 
-        return torch_side.fastest(case, variables, torch_modes), variables
+        found = torch_side.fastest(
+            case, variables, flags.torch_layouts, flags.torch_modes
+        )
+        return found, variables
     if against:
         return side.CovjaxSide(case, variables, against), variables
     return None, None
@@ -267,6 +291,8 @@ def summary(result: dict[str, Any]) -> str:
         ratio = result["ratio"]
         text += f", ratio {ratio['median']:.2f}"
         text += f" [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+    for form, ratio in result.get("forms", {}).items():
+        text += f", {form} {ratio['median']:.2f} times as fast"
     return text
 
 

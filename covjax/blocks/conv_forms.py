@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from covjax.blocks.forms import Pair, Sides, like, wide
+from covjax.blocks.forms import Pair, Sides, like, on_one_cpu, wide
 
 
 def pointwise(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
@@ -172,10 +172,22 @@ def _depthwise_input_gradient(dy, kernel, shape, strides, sides, dilation):
 
 
 def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
-    """A loop over the rows of dy with one accumulator for each tap of the kernel."""
+    """On a CPU a loop over the rows of dy with one accumulator for each tap."""
     batch, height, width, channels = dy.shape
     kh, kw = kernel.shape[:2]
     padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    if not on_one_cpu():
+        gradient = dy.astype(wide(dy))
+        sums = []
+        for i, j in product(range(kh), range(kw)):
+            top, left = i * dilation[0], j * dilation[1]
+            taken = padded[
+                :,
+                top : top + strides[0] * (height - 1) + 1 : strides[0],
+                left : left + strides[1] * (width - 1) + 1 : strides[1],
+            ]
+            sums.append(jnp.sum(gradient * taken, (0, 1, 2)))
+        return jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
     def add_row(step, sums):
         b, r = step // height, step % height
