@@ -14,9 +14,9 @@ from covjax.data.source import open_source
 from covjax.errors import InputError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Splits:
-    """What a run trains on, chooses by and is judged on.
+    """What a run trains on, chooses by and is judged on; equal to itself alone.
 
     Attributes:
       train: for the parameters.

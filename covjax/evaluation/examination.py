@@ -1,5 +1,6 @@
 """A data set examined before anything is trained on it: `python -m covjax.audit`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Audit:
     images: ImageSet
     parts: np.ndarray
     findings: list[Finding]
-    controls: list[Control]
+    controls: Sequence[Control]
     duplicates: Duplicates
     statistics: list[dict[str, Any]]
 

@@ -155,3 +155,11 @@ def test_small_pictures_and_large_sets(monkeypatch):
             np.testing.assert_array_equal(
                 control.probabilities, again[name].probabilities
             )
+
+
+def test_the_seeds_of_a_run_fit_them_once():
+    splits = splits_of(noise(24, 0), noise(12, 1))
+    found = controls.run(splits, level=0.9)
+    assert controls.run(splits, level=0.9) is found
+    others = splits_of(splits.train, noise(12, 2))
+    assert controls.run(others, level=0.9) is not found
