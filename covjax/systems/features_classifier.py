@@ -7,7 +7,6 @@ Bertolini, Teixeira, Silla, Costa 2020, Computer Methods and Programs in Biomedi
 after the classifier, with resampling, flat or along a hierarchy of pneumonia.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -22,7 +21,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.splits import group_ids
 from covjax.data.texture import DESCRIPTORS, describe
 from covjax.errors import InputError
-from covjax.files import write_json
+from covjax.files import write_arrays, write_json
 from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
@@ -77,7 +76,7 @@ def train(
     vectors = {name: extract(splits.train) for name, extract in sets.items()}
     groups = group_ids(splits.train.patients, splits.train.files)[0]
     columns = dict(vectors, labels=splits.train.labels, groups=groups)
-    save_arrays(workdir / VECTORS, columns)
+    write_arrays(workdir / VECTORS, columns)
     if settings.fusion == "early":
         vectors = {"all": np.concatenate(list(vectors.values()), axis=1)}
     fitted = {
@@ -98,14 +97,6 @@ def train(
         return fuse(list(fitted.values()), found, settings.fusion)
 
     return outcome.report(run, splits, workdir, score)
-
-
-def save_arrays(path: Path, columns: dict[str, Any]) -> None:
-    """Writes an ``.npz`` file, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **columns)
-    os.replace(temporary, path)
 
 
 def check(settings: Settings, images: ImageSet) -> Pipeline:

@@ -27,7 +27,7 @@ from covjax.evaluation.measures import selection
 from covjax.inference import Classifier
 from covjax.systems import outcome, read_settings, segmentation
 from covjax.systems.lungs import mask_lungs
-from covjax.systems.network import train_network
+from covjax.systems.network import classifier_of, train_network
 from covjax.systems.patches import PatchVoter, RandomPatch
 from covjax.training.history import Row
 from covjax.training.special import Special
@@ -163,19 +163,9 @@ def train_patches(
     """
     alone = replace(run, data=replace(run.data, size=settings.patch_size))
     judged = splits.validation
-    untrained = outcome.part(alone)
 
     def judge(variables: Any) -> Row:
-        classifier = Classifier(
-            model_name=untrained.model.name,
-            model_kwargs=untrained.model.kwargs,
-            dtype=untrained.model.dtype,
-            variables=variables,
-            class_names=judged.class_names,
-            preprocess=splits.preprocess,
-            loss=run.train.loss,
-            batch_size=run.train.batch_size,
-        )
+        classifier = classifier_of(run, splits, variables)
         voter = PatchVoter(classifier, settings.validation_patches, run.train.seed)
         return judged_by(voter, judged, run.train.select_by)
 
