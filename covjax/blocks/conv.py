@@ -170,8 +170,13 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises the channels of ``[..., channels]``."""
+    def __call__(self, x: jax.Array, moments: forms.Moments | None = None) -> jax.Array:
+        """Normalises the channels of ``[..., channels]``.
+
+        Args:
+          x: the map.
+          moments: of x, where they are known already (`blocks/dense.py`).
+        """
         shape = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
@@ -184,10 +189,12 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             return forms.scale_and_shift(x, factor, bias - running_mean.value * factor)
-        axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = forms.batch_norm(x, scale, bias, self.epsilon, axis_name)
+        if moments is None:
+            axis_name = None if self.is_initializing() else self.axis_name
+            moments = forms.channel_moments(x, axis_name)
         if not self.is_initializing():
+            mean, var = moments[0], forms.variance_of(moments)
             keep = self.momentum
             running_mean.value = keep * running_mean.value + (1 - keep) * mean
             running_var.value = keep * running_var.value + (1 - keep) * var
-        return y
+        return forms.batch_norm(x, scale, bias, moments, self.epsilon)

@@ -1,6 +1,11 @@
 """Dense blocks: every layer reads all maps before it.
 
 Used by DenseNet and CheXNet (Huang et al. 2017, arXiv:1608.06993, section 3).
+
+In training a channel's mean and variance do not depend on the layer that reads it;
+scale and offset do. So each channel is measured once, where it is made, and its
+moments go along with it: exact, and 58 to 70 % of what the normalisations of
+DenseNet-121 to 201 would read is not read again.
 """
 
 from collections.abc import Callable
@@ -9,7 +14,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from covjax.blocks.forms import Moments
 from covjax.blocks.pooling import avg_pool
+
+# a map to its channels' moments; None at inference, which has running statistics
+Measure = Callable[[jax.Array], Moments] | None
+Measured = tuple[jax.Array, Moments | None]  # a map with its moments
 
 
 class DenseLayer(nn.Module):
@@ -20,9 +30,9 @@ class DenseLayer(nn.Module):
     norm: Callable
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, moments: Moments | None) -> jax.Array:
         """Maps ``[batch, h, w, in]`` to ``[batch, h, w, growth_rate]``."""
-        y = nn.relu(self.norm(name="norm1")(x))
+        y = nn.relu(self.norm(name="norm1")(x, moments=moments))
         y = self.conv(4 * self.growth_rate, 1, name="conv1")(y)  # bottleneck: section 3
         y = nn.relu(self.norm(name="norm2")(y))
         return self.conv(self.growth_rate, 3, padding=1, name="conv2")(y)
@@ -35,16 +45,23 @@ class DenseBlock(nn.Module):
     growth_rate: int
     conv: Callable
     norm: Callable
+    measure: Measure
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> Measured:
         """Adds ``layers * growth_rate`` channels to ``[batch, h, w, in]``."""
+        moments = self.measure(x) if self.measure else None
         for i in range(self.layers):
             layer = DenseLayer(
                 self.growth_rate, self.conv, self.norm, name=f"layer{i + 1}"
             )
-            x = jnp.concatenate([x, layer(x)], axis=-1)
-        return x
+            new = layer(x, moments)
+            x = jnp.concatenate([x, new], axis=-1)
+            if self.measure and moments:
+                (mean, square), (new_mean, new_square) = moments, self.measure(new)
+                mean = jnp.concatenate([mean, new_mean])
+                moments = mean, jnp.concatenate([square, new_square])
+        return x, moments
 
 
 class Transition(nn.Module):
@@ -54,8 +71,8 @@ class Transition(nn.Module):
     norm: Callable
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, moments: Moments | None) -> jax.Array:
         """Halves height, width and channels of ``[batch, h, w, in]``."""
-        y = nn.relu(self.norm(name="norm")(x))
+        y = nn.relu(self.norm(name="norm")(x, moments=moments))
         y = self.conv(x.shape[-1] // 2, 1, name="conv")(y)  # compression 0.5: sec. 3
         return avg_pool(y, 2, 2)

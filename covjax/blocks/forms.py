@@ -76,65 +76,95 @@ def wide(x: jax.Array) -> jnp.dtype:
 # ------------------------------------------------------------- batch normalisation
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+Moments = tuple[jax.Array, jax.Array]  # mean and mean square, float32 [channels]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def channel_moments(x: jax.Array, axis_name: str | None) -> Moments:
+    """Mean and mean square of every channel of ``[..., channels]``.
+
+    Args:
+      x: the map; it alone is kept for the gradient.
+      axis_name: mapped axis (pmap) whose devices share the batch, or None.
+
+    Returns:
+      float32 ``[channels]`` each.
+    """
+    count = x.size // x.shape[-1]
+    mean, square = (s / count for s in channel_sums((x,), (x, x)))
+    return (mean, square) if axis_name is None else lax.pmean((mean, square), axis_name)
+
+
+def _channel_moments_forward(x, axis_name):
+    return channel_moments(x, axis_name), x
+
+
+def _channel_moments_backward(axis_name, x, cotangents):
+    # of the mean over all devices' pictures, whatever device reads it
+    if axis_name is not None:
+        cotangents = lax.pmean(cotangents, axis_name)
+    d_mean, d_square = (d * (x.shape[-1] / x.size) for d in cotangents)
+    return (scale_and_shift(x, 2 * d_square, d_mean),)
+
+
+channel_moments.defvjp(_channel_moments_forward, _channel_moments_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
+    moments: Moments,
     epsilon: float,
-    axis_name: str | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises by the batch's own statistics; one map is kept for the gradient.
+) -> jax.Array:
+    """Normalises channels by their moments; one map is kept for the gradient.
 
-    With the mean m and (biased) variance v over all axes but the last,
+    With the mean m and the variance v = mean square - m^2,
     ``y = scale * (x - m) / sqrt(v + epsilon) + bias``.
 
     Args:
       x: ``[..., channels]``.
       scale: float32 ``[channels]``.
       bias: float32 ``[channels]``.
+      moments: of x, from `channel_moments`; its gradient leads through them as well.
       epsilon: added to the variance.
-      axis_name: mapped axis (pmap) over which the statistics are shared, or None.
 
     Returns:
-      y in x's type, and float32 mean and variance, which have no gradient.
+      y in x's type.
     """
-    return _batch_norm_forward(x, scale, bias, epsilon, axis_name)[0]
+    return _batch_norm_forward(x, scale, bias, moments, epsilon)[0]
 
 
-def _batch_norm_forward(x, scale, bias, epsilon, axis_name):
-    count = x.size // x.shape[-1]
-    moments = [s / count for s in channel_sums((x,), (x, x))]
-    if axis_name is not None:
-        moments = lax.pmean(moments, axis_name)
-    mean, square = moments
-    variance = jnp.maximum(square - mean**2, 0.0)
-    inverse = lax.rsqrt(variance + epsilon)
+def _batch_norm_forward(x, scale, bias, moments, epsilon):
+    mean = moments[0]
+    inverse = lax.rsqrt(variance_of(moments) + epsilon)
     y = scale_and_shift(x, scale * inverse, bias - mean * scale * inverse)
-    return (y, mean, variance), (x, scale, mean, inverse)
+    return y, (x, scale, mean, inverse)
 
 
-def _batch_norm_backward(epsilon, axis_name, kept, cotangents):
+def _batch_norm_backward(epsilon, kept, dy):
     del epsilon
     x, scale, mean, inverse = kept
-    dy = cotangents[0]
     sum_dy, sum_dy_x = channel_sums((dy,), (dy, x))
-    d_scale = (sum_dy_x - mean * sum_dy) * inverse
-    d_bias = sum_dy
-    # means over all devices' pictures; the gradients of scale and bias stay local,
-    # to be averaged with all other gradients
-    count = x.size // x.shape[-1]
-    means = (d_bias / count, d_scale / count)
-    if axis_name is not None:
-        means = lax.pmean(means, axis_name)
-    factor = scale * inverse
-    slope = -factor * inverse * means[1]
-    offset = -factor * means[0] - slope * mean
-    dx = dy * like(x, factor) + x * like(x, slope) + like(x, offset)
-    return dx.astype(x.dtype), d_scale, d_bias
+    d_factor = sum_dy_x - mean * sum_dy
+    d_variance = -0.5 * scale * inverse**3 * d_factor
+    d_mean = -scale * inverse * sum_dy - 2 * mean * d_variance
+    dx = (dy * like(x, scale * inverse)).astype(x.dtype)
+    return dx, d_factor * inverse, sum_dy, (d_mean, d_variance)
 
 
 batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def variance_of(moments: Moments) -> jax.Array:
+    """The (biased) variance, float32 ``[channels]``; rounding may not make it negative.
+
+    Args:
+      moments: mean and mean square.
+    """
+    mean, square = moments
+    return jnp.maximum(square - mean**2, 0.0)
 
 
 def scale_and_shift(x: jax.Array, factor: jax.Array, offset: jax.Array) -> jax.Array:

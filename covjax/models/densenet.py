@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from covjax.blocks.conv import BatchNorm, Conv, spatial_map
 from covjax.blocks.conv_norm import ConvNorm, he_normal, torch_uniform
 from covjax.blocks.dense import DenseBlock, Transition
+from covjax.blocks.forms import channel_moments
 from covjax.blocks.pooling import global_avg_pool, max_pool, require_size
 
 MIN_SIZE = 29  # the last transition then still has 2x2 pixels to halve
@@ -48,13 +49,21 @@ class DenseNet(nn.Module):
         )
         x = ConvNorm(self.stem_features, conv, norm, 7, 2, padding=3, name="stem")(x)
         x = max_pool(x, 3, 2, padding=1)
+        axis_name = None if self.is_initializing() else self.axis_name
+        measure = partial(channel_moments, axis_name=axis_name)
+        block = partial(
+            DenseBlock,
+            growth_rate=self.growth_rate,
+            conv=conv,
+            norm=norm,
+            measure=measure if train else None,
+        )
+        moments = None
         for i, layers in enumerate(self.blocks):
             if i > 0:
-                x = Transition(conv, norm, name=f"transition{i}")(x)
-            x = DenseBlock(layers, self.growth_rate, conv, norm, name=f"stage{i + 1}")(
-                x
-            )
-        x = spatial_map(self, nn.relu(norm(name="norm")(x)))
+                x = Transition(conv, norm, name=f"transition{i}")(x, moments)
+            x, moments = block(layers, name=f"stage{i + 1}")(x)
+        x = spatial_map(self, nn.relu(norm(name="norm")(x, moments=moments)))
         x = global_avg_pool(x)
         head = nn.Dense(
             self.num_classes, dtype=jnp.float32, kernel_init=torch_uniform, name="head"

@@ -251,3 +251,30 @@ def test_synchronised_batch_norm():
     found = [g.mean(axis=0) for g in found] + [of_x.reshape(x.shape) / 2]
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_known_moments_are_taken_and_carry_their_gradient():
+    x, scale, bias = 2 + 3 * draw(3, 5, 6, 4), draw(4, seed=4), draw(4, seed=5)
+    layer = BatchNorm(use_running_average=False)
+    start = {"mean": jnp.zeros(4), "var": jnp.ones(4)}
+
+    def apart(x, scale, bias):
+        """Two maps measured one by one, normalised as one."""
+        parts = x[..., :1], x[..., 1:]
+        pairs = zip(*(forms.channel_moments(part, None) for part in parts))
+        moments = tuple(jnp.concatenate(pair) for pair in pairs)
+        params = {"scale": scale, "bias": bias}
+        variables = {"params": params, "batch_stats": start}
+        joined = jnp.concatenate(parts, axis=-1)
+        return layer.apply(variables, joined, moments=moments, mutable="batch_stats")
+
+    def at_once(x, scale, bias):
+        return norm_in_training(nn.BatchNorm(use_running_average=False), x, scale, bias)
+
+    assert_same(lambda *a: apart(*a)[0], lambda *a: at_once(*a)[0], x, scale, bias)
+    given = (jnp.full(4, 5.0), jnp.full(4, 29.0))  # a variance of 4
+    params = {"scale": jnp.ones(4), "bias": jnp.zeros(4)}
+    variables = {"params": params, "batch_stats": start}
+    y, state = layer.apply(variables, x, moments=given, mutable="batch_stats")
+    np.testing.assert_allclose(y, (x - 5) / 2, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(state["batch_stats"]["var"], 0.9 + 0.1 * 4, rtol=1e-6)

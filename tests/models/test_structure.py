@@ -38,7 +38,8 @@ def stage_shapes(name, stages, size=224):
         found = state["intermediates"]
         for part in stage.split("/"):
             found = found[part]
-        shapes.append(found["__call__"][0].shape[1:])
+        # of dense blocks the map comes first, its moments may stand beside it
+        shapes.append(jax.tree.leaves(found["__call__"])[0].shape[1:])
     return shapes
 
 
