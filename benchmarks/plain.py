@@ -59,7 +59,9 @@ FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "plain": plain,
     "pools": pools,
     "shifts": shifts,
+    "unfolded": nullcontext,
 }
+UNFOLDED = ("plain", "unfolded")  # batch normalisation by itself at inference
 
 
 def _plain_layer(method, args, kwargs, context):

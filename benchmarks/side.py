@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import harness  # noqa: F401, quiets XLA before jax starts
-from benchmarks.plain import FORMS
+from benchmarks.plain import FORMS, UNFOLDED
 from covjax import config
+from covjax.blocks.folding import Pair, fold, foldable
 from covjax.inference import make_network, score_batch
 from covjax.models import MODELS
 from covjax.training.losses import Loss
@@ -138,7 +139,7 @@ class CovjaxSide:
         self.compiled, cold, warm = compile_twice(partial(lower, case, variables, form))
         seconds = {"cold": cold, "warm": warm}
         self.facts = {"compile_seconds": seconds, **figures(self.compiled)}
-        self.state = jax.device_put(start(case, variables))
+        self.state = jax.device_put(start(case, variables, form))
         self.batch = jax.device_put((case.pictures(case.batch), case.labels()))
 
     def logits(self, pictures: np.ndarray) -> np.ndarray:
@@ -147,9 +148,11 @@ class CovjaxSide:
             "cpu": {"xla_backend_optimization_level": 0},
             "gpu": {"xla_gpu_autotune_level": 0},
         }.get(jax.default_backend(), {})
+        pairs = folded_by(self.form, self.case)
+        variables = fold(self.variables, pairs)
         with FORMS[self.form]():
-            lowered = jax.jit(scorer(self.case)).lower(self.variables, pictures)
-        scores = lowered.compile(compiler_options=quick)(self.variables, pictures)
+            lowered = jax.jit(scorer(self.case, pairs)).lower(variables, pictures)
+        scores = lowered.compile(compiler_options=quick)(variables, pictures)
         return np.asarray(scores.outputs, np.float32)
 
     def steps(self, count: int) -> None:
@@ -168,8 +171,10 @@ def lower(case: Case, variables: Any, form: str = "covjax") -> Any:
     """The case's program, traced anew and not yet compiled."""
     batch = (case.pictures(case.batch), case.labels())
     with FORMS[form]():
+        state = jax.eval_shape(partial(start, case, form=form), variables)
         if case.mode == "infer":
-            return jax.jit(scorer(case)).lower(variables, batch[0])
+            program = jax.jit(scorer(case, folded_by(form, case)))
+            return program.lower(state, batch[0])
         task = Task(
             model=case.network(),
             optimizer=optimizer(),
@@ -181,21 +186,25 @@ def lower(case: Case, variables: Any, form: str = "covjax") -> Any:
         )
         runner = MeshRunner(partial(train_step, task), jax.devices()[:1], scan=False)
         with jax.set_mesh(runner.mesh):
-            state = jax.eval_shape(partial(start, case, variables))
             return runner.one.lower(state, batch)
 
 
-def start(case: Case, variables: Any) -> Any:
+def start(case: Case, variables: Any, form: str = "covjax") -> Any:
     """What a step is given first: a training state, or the variables."""
     if case.mode == "infer":
-        return variables
+        return fold(variables, folded_by(form, case))
     key = jax.random.key(0)
     return create_state(variables, None, optimizer(), ema=False, key=key)
 
 
-def scorer(case: Case) -> Callable[[Any, Any], Any]:
+def folded_by(form: str, case: Case) -> tuple[Pair, ...]:
+    """The normalisations that this form of the network folds at inference."""
+    return () if form in UNFOLDED else foldable(case.network(), case.shape)
+
+
+def scorer(case: Case, pairs: tuple[Pair, ...]) -> Callable[[Any, Any], Any]:
     """`covjax.inference.score_batch` of variables and pictures, not yet compiled."""
-    recipe = {"loss": case.loss, "mean": MEAN, "std": STD}
+    recipe = {"pairs": pairs, "loss": case.loss, "mean": MEAN, "std": STD}
 
     def score(variables: Any, pictures: Any) -> Any:
         plain = inspect.unwrap(score_batch)

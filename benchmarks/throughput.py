@@ -85,9 +85,10 @@ def parser() -> argparse.ArgumentParser:
         "--forms",
         nargs="+",
         default=[],
-        choices=["pools", "shifts"],
+        choices=["pools", "shifts", "unfolded"],
         help="covjax with another form of one operation, timed beside: shifts, of "
-        "depthwise convolutions; pools, of maximum pooling (benchmarks/plain.py)",
+        "depthwise convolutions; pools, of maximum pooling; unfolded, of batch "
+        "normalisation at inference (benchmarks/plain.py)",
     )
     result.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(result)

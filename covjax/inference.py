@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from covjax.blocks.folding import Pair, apply_folded, fold, foldable
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.files import write_arrays, write_json
@@ -33,40 +34,47 @@ class Scores(NamedTuple):
     probabilities: Any
 
 
-@partial(jax.jit, static_argnames=("model", "loss", "mean", "std"))
+@partial(jax.jit, static_argnames=("model", "pairs", "loss", "mean", "std"))
 def score_batch(
     model: nn.Module,
     variables: Any,
     images: jax.Array,
     temperature: jax.Array,
     *,
+    pairs: tuple[Pair, ...],
     loss: str,
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Scores:
-    """Scores of one batch of uint8 pictures."""
+    """Scores of one batch of uint8 pictures; variables with their `pairs` folded."""
     pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
-    outputs: Any = model.apply(variables, pixels, train=False)
+    outputs: Any = apply_folded(model, variables, pixels, pairs)
     return Scores(outputs, to_probabilities(outputs, loss, temperature))
 
 
-@partial(jax.jit, static_argnames=("model", "mean", "std"))
+@partial(jax.jit, static_argnames=("model", "pairs", "mean", "std"))
 def embed_batch(
     model: nn.Module,
     variables: Any,
     images: jax.Array,
     *,
+    pairs: tuple[Pair, ...],
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> jax.Array:
     """Means over the last spatial map of one batch of uint8 pictures."""
     pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
-    return last_map(model, variables, pixels).astype(jnp.float32).mean(axis=(1, 2))
+    features = last_map(model, variables, pixels, pairs)
+    return features.astype(jnp.float32).mean(axis=(1, 2))
 
 
-def last_map(model: nn.Module, variables: Any, pixels: jax.Array) -> jax.Array:
+def last_map(
+    model: nn.Module, variables: Any, pixels: jax.Array, pairs: tuple[Pair, ...]
+) -> jax.Array:
     """The last spatial map, ``[n, h, w, features]``, of normalised pictures."""
-    _, written = model.apply(variables, pixels, train=False, mutable=["intermediates"])
+    _, written = apply_folded(
+        model, variables, pixels, pairs, mutable=["intermediates"]
+    )
     leaves = jax.tree_util.tree_flatten_with_path(written["intermediates"])[0]
     marked = [x for path, x in leaves if "features" in jax.tree_util.keystr(path)]
     return marked[-1]
@@ -101,7 +109,9 @@ def score(
       temperature: divides the raw scores.
       sharding: where each batch is placed; None: the first device.
     """
-    recipe = {"loss": loss, "mean": tuple(mean), "std": tuple(std)}
+    pairs = foldable(model, images.shape[1:])
+    variables = fold(variables, pairs)
+    recipe = {"pairs": pairs, "loss": loss, "mean": tuple(mean), "std": tuple(std)}
     warm = jnp.float32(temperature)
     done: list[Scores] = []
     waiting: deque[Scores] = deque()
@@ -188,8 +198,10 @@ class Classifier:
         """Means over the last spatial map, float32 ``[n, features]``; see `scores`."""
         check_pictures(images, self.preprocess)
         mean, std = self.preprocess.mean, self.preprocess.std
+        pairs = foldable(self.model, images.shape[1:])
+        variables = fold(self.variables, pairs)
         parts = [
-            embed_batch(self.model, self.variables, batch, mean=mean, std=std)
+            embed_batch(self.model, variables, batch, pairs=pairs, mean=mean, std=std)
             for batch in padded(images, self.batch_size)
         ]
         return np.concatenate(parts)[: len(images)]
@@ -198,7 +210,8 @@ class Classifier:
         """Height and width of the last spatial map."""
         size, channels = self.preprocess.size, self.preprocess.channels
         pixels = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-        shape = jax.eval_shape(partial(last_map, self.model), self.variables, pixels)
+        unfolded = partial(last_map, self.model, pairs=())
+        shape = jax.eval_shape(unfolded, self.variables, pixels)
         return shape.shape[1:3]
 
     def pixels(self, images: np.ndarray) -> np.ndarray:

@@ -80,15 +80,8 @@ def gathered(x: jax.Array, kernel: jax.Array, strides: Pair, sides: Sides) -> ja
             x.shape[1:3], kernel.shape[:2], strides, spans, sides
         )
     ]
-    taps = list(product(*reaches))
-    seen = [
-        padded[
-            :,
-            i : i + strides[0] * (spans[0] - 1) + 1 : strides[0],
-            j : j + strides[1] * (spans[1] - 1) + 1 : strides[1],
-        ]
-        for i, j in taps
-    ]
+    taps = [(i, j) for i in reaches[0] for j in reaches[1]]
+    seen = [shifted(padded, tap, strides, spans) for tap in taps]
     weights = jnp.concatenate([kernel[i, j] for i, j in taps])
     return by_pixel(jnp.concatenate(seen, axis=-1), weights)
 
@@ -126,15 +119,21 @@ def depthwise(
     ]
     y = jnp.zeros((), x.dtype)
     for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
-        top, left = i * dilation[0], j * dilation[1]
-        shifted = padded[
-            :,
-            top : top + strides[0] * (spans[0] - 1) + 1 : strides[0],
-            left : left + strides[1] * (spans[1] - 1) + 1 : strides[1],
-        ]
-        tap = shifted * like(x, kernel[i, j, 0])
+        seen = shifted(padded, (i * dilation[0], j * dilation[1]), strides, spans)
+        tap = seen * like(x, kernel[i, j, 0])
         y = tap if (i, j) == (0, 0) else y + tap
     return y
+
+
+def shifted(
+    padded: jax.Array, start: Pair, strides: Pair, spans: Sequence[int]
+) -> jax.Array:
+    """What one tap of a kernel sees of a padded map: ``[batch, *spans, channels]``."""
+    rows, columns = (
+        slice(first, first + step * (span - 1) + 1, step)
+        for first, step, span in zip(start, strides, spans)
+    )
+    return padded[:, rows, columns]
 
 
 def _depthwise_forward(x, kernel, strides, sides, dilation):
@@ -165,8 +164,8 @@ def _depthwise_input_gradient(dy, kernel, shape, strides, sides, dilation):
     dx = jnp.zeros((), dy.dtype)
     for i, j in product(range(kernel.shape[0]), range(kernel.shape[1])):
         top, left = reach[0] - i * dilation[0], reach[1] - j * dilation[1]
-        shifted = spread_dy[:, top : top + height, left : left + width]
-        tap = shifted * like(dy, kernel[i, j, 0])
+        seen = shifted(spread_dy, (top, left), (1, 1), (height, width))
+        tap = seen * like(dy, kernel[i, j, 0])
         dx = tap if (i, j) == (0, 0) else dx + tap
     return dx
 
@@ -180,13 +179,9 @@ def _depthwise_kernel_gradient(dy, x, kernel, strides, sides, dilation):
         gradient = dy.astype(wide(dy))
         sums = []
         for i, j in product(range(kh), range(kw)):
-            top, left = i * dilation[0], j * dilation[1]
-            taken = padded[
-                :,
-                top : top + strides[0] * (height - 1) + 1 : strides[0],
-                left : left + strides[1] * (width - 1) + 1 : strides[1],
-            ]
-            sums.append(jnp.sum(gradient * taken, (0, 1, 2)))
+            start = (i * dilation[0], j * dilation[1])
+            seen = shifted(padded, start, strides, (height, width))
+            sums.append(jnp.sum(gradient * seen, (0, 1, 2)))
         return jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
     def add_row(step, sums):

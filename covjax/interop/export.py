@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from covjax.blocks.folding import fold, foldable
 from covjax.errors import InputError
 from covjax.files import whole, write_json
 from covjax.inference import Classifier, score_batch
@@ -43,15 +44,17 @@ def export_stablehlo(classifier: Classifier, directory: Path) -> Path:
     if (directory / "weights.npz").exists():
         raise InputError(f"{directory}: holds a run; choose another directory")
     model, picture = classifier.model, classifier.preprocess
-    variables = jax.tree.map(jnp.asarray, classifier.variables)
+    pairs = foldable(model, (picture.size, picture.size, picture.channels))
+    variables = fold(classifier.variables, pairs)
 
     def probabilities(images: jax.Array) -> jax.Array:
         return score_batch(
             model,
-            # computed with, not folded: else the last bits are the compiler's
+            # no constants to the compiler: else the last bits are its own
             jax.lax.optimization_barrier(variables),
             images,
             jnp.float32(classifier.temperature),
+            pairs=pairs,
             loss=classifier.loss,
             mean=tuple(picture.mean),
             std=tuple(picture.std),

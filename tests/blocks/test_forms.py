@@ -56,6 +56,7 @@ def test_channel_sums(shape):
     np.testing.assert_allclose(two, (a * b).sum(axes), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize(
     ("size", "kernel", "strides", "padding", "dilation"),
     [
@@ -69,7 +70,9 @@ def test_channel_sums(shape):
         (5, 7, 1, 3, 1),
     ],
 )
-def test_depthwise(size, kernel, strides, padding, dilation):
+def test_depthwise(size, kernel, strides, padding, dilation, loops, monkeypatch):
+    if not loops:  # the kernel's gradient without a loop over rows
+        monkeypatch.setattr(conv_forms, "on_one_cpu", lambda: False)
     layer = DepthwiseConv(kernel, strides, padding, dilation, use_bias=False)
     plain = nn.Conv(
         4,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from covjax.blocks.folding import apply_folded, fold, foldable
 from covjax.models import MODELS, create_model
 
 FAST_COMPILE = {"xla_backend_optimization_level": 0}
@@ -243,3 +244,21 @@ def test_bfloat16_is_finite_in_both_modes(name, kwargs):
     scores, trained, state = run(variables, x)
     assert scores.dtype == trained.dtype == jnp.float32
     assert finite((scores, trained, state))
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_normalisation_folded_in_gives_the_same_scores(name):
+    model = create_model(name, num_classes=CLASSES, **SHALLOW[name])
+    x = pictures(name, MODELS[name].channels)
+    variables = draw(shapes_of(model, x))
+    rng = np.random.default_rng(2)  # nothing is neutral
+    for tree in (variables["params"], variables.get("batch_stats", {})):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if path[-1].key in ("scale", "var", "bias", "mean"):
+                leaf += rng.uniform(-0.3, 0.3, leaf.shape)
+
+    pairs = foldable(model, x.shape[1:])
+    plain = compiled(functools.partial(model.apply, train=False))(variables, x)
+    apply = compiled(lambda v, x: apply_folded(model, v, x, pairs))
+    folded = apply(fold(variables, pairs), x)
+    np.testing.assert_allclose(folded, plain, rtol=1e-4, atol=1e-4 * abs(plain).max())
