@@ -13,8 +13,9 @@ Streptococcus and 11 Pneumocystis X-rays, 70 % for training, as a manifest; the 
 are github.com/ieee8023/covid-chestxray-dataset, radiopaedia.org and NIH ChestX-ray14,
 and the normal pictures are all of the last.
 
-Different here: two of the seven descriptors, LETRIST and BSIF, are missing (see
-`covjax.data.texture`); the tree of the hierarchy stops by the size of its leaves.
+Different here: BSIF's filters are learnt from other photographs
+(`covjax.data.texture_filters`); the tree of the hierarchy stops by the size of its
+leaves.
 
 Not known: the options of the classifiers; the radii, windows and thresholds of the
 descriptors; which resampling goes with which result (here SMOTE with Tomek links).
@@ -55,7 +56,7 @@ def get_config(variant: str = "") -> config.Run:
         kwargs={
             "networks": {"inception_v3": "" if smoke else "timm/inception_v3.tv_in1k"},
             "fine_tune": False,
-            "textures": ("lbp", "eqp", "ldn", "lpq", "obif"),
+            "textures": ("lbp", "eqp", "ldn", "letrist", "bsif", "lpq", "obif"),
             "fusion": FUSIONS[fusion],
             "pipeline": pipeline,
         },

@@ -1,23 +1,22 @@
 """Texture descriptors of a grey picture: histograms of local patterns.
 
-Of the seven of Pereira, Bertolini, Teixeira, Silla, Costa 2020 (Computer Methods and
-Programs in Biomedicine 194:105532, section 3.1) these are here: LBP, EQP, LDN, LPQ and
-oBIFs. Not here: LETRIST, and BSIF, whose filters were learnt from photographs that we
-do not have. The table has Haralick's features besides.
+The seven of Pereira, Bertolini, Teixeira, Silla, Costa 2020 (Computer Methods and
+Programs in Biomedicine 194:105532, section 3.1) and Haralick's features. Those of
+neighbours are here, those of filters in `covjax.data.texture_filters`.
 
 Every descriptor takes a grey picture ``[height, width]`` and returns a vector of fixed
 length. Histograms are shares of the pixels whose neighbourhood is inside the picture;
-the Gaussians of oBIFs see it mirrored at its borders.
+Gaussians see it mirrored (oBIFs) or go on with its outermost pixels (LETRIST).
 """
 
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy import ndimage
 
 from covjax.data.cooccurrence import haralick
 from covjax.data.preprocess import grey
+from covjax.data.texture_filters import bsif, letrist, lpq, obif
 from covjax.errors import InputError
 
 KIRSCH = (-3, -3, 5, 5, 5, -3, -3, -3)  # the mask of east, along the neighbours
@@ -106,74 +105,6 @@ def ldn(picture: np.ndarray) -> np.ndarray:
     return counts[~np.eye(8, dtype=bool)] / codes.size
 
 
-def lpq(picture: np.ndarray, window: int = 7) -> np.ndarray:
-    """Local phase quantisation, without decorrelation, ``[256]``.
-
-    The signs of the real and imaginary parts of the windowed Fourier transform at the
-    frequencies (a, 0), (0, a), (a, a) and (a, -a), a = 1 / window, are the eight bits.
-
-    References:
-      Ojansivu, Heikkilä 2008, ICISP, section 3.1.
-    """
-    plane = picture.astype(np.float64)
-    wave = np.exp(2j * np.pi * (np.arange(window) - window // 2) / window)
-    flat = np.ones(window)
-    pairs = ((flat, wave), (wave, flat), (wave, wave), (wave, wave.conj()))
-    found = [_along(_along(plane, x, axis=1), y, axis=0) for y, x in pairs]
-    # rounded: a flat window must give 0, not the noise of a sum that cancels
-    parts = np.round([part for f in found for part in (f.real, f.imag)], 6)
-    codes = np.tensordot(2 ** np.arange(8), parts >= 0, axes=1)
-    return np.bincount(codes.ravel(), minlength=256) / codes.size
-
-
-def obif(
-    picture: np.ndarray,
-    scales: tuple[float, float] = (2.0, 4.0),  # not known; covjax's choice
-    flatness: float = 1e-3,  # likewise
-) -> np.ndarray:
-    """Columns of oriented basic image features at two scales, ``[23 * 23]``.
-
-    A pixel is flat, a slope (8 directions), a dark or light blob, a dark line, a light
-    line or a saddle (4 directions each): whichever response of derivatives of
-    Gaussians is largest.
-
-    References:
-      Crosier, Griffin 2010, IJCV 88, section 3; Newell, Griffin 2011, ICDAR.
-    """
-    first, second = (_features(picture.astype(np.float64), s, flatness) for s in scales)
-    codes = 23 * first + second
-    return np.bincount(codes.ravel(), minlength=529) / codes.size
-
-
-def _features(plane: np.ndarray, scale: float, flatness: float) -> np.ndarray:
-    """Number of each pixel's oriented basic image feature, 0 to 22."""
-
-    def response(y: int, x: int) -> np.ndarray:
-        # cut at 6 deviations: at 4 even a flat picture has a curvature
-        filtered = ndimage.gaussian_filter(plane, scale, order=(y, x), truncate=6)
-        return scale ** (y + x) * filtered
-
-    s10, s01 = response(0, 1), response(1, 0)
-    s20, s02, s11 = response(0, 2), response(2, 0), response(1, 1)
-    mean, twist = s20 + s02, np.hypot(s20 - s02, 2 * s11)
-    kinds = np.stack(
-        [
-            flatness * response(0, 0),
-            2 * np.hypot(s10, s01),
-            mean,
-            -mean,
-            (twist + mean) / np.sqrt(2),
-            (twist - mean) / np.sqrt(2),
-            twist,
-        ]
-    ).argmax(axis=0)
-    slope = np.round(np.arctan2(s01, s10) / (np.pi / 4)).astype(int) % 8
-    line = np.round(np.arctan2(2 * s11, s20 - s02) / 2 / (np.pi / 4)).astype(int) % 4
-    starts = np.array([0, 1, 9, 10, 11, 15, 19])  # 1, 8, 1, 1, 4, 4, 4 of each
-    turn = np.where(kinds == 1, slope, np.where(kinds >= 4, line, 0))
-    return starts[kinds] + turn
-
-
 def _differences(picture: np.ndarray, across: float, down: float) -> np.ndarray:
     """Eight neighbours on an ellipse minus their centre, ``[8, h, w]``, bilinear."""
     angles = 2 * np.pi * np.arange(8) / 8
@@ -215,16 +146,13 @@ def _uniform() -> np.ndarray:
     return np.where(changes <= 2, np.cumsum(changes <= 2) - 1, 58)
 
 
-def _along(plane: np.ndarray, kernel: np.ndarray, axis: int) -> np.ndarray:
-    """Windows of one axis times a kernel; only whole windows."""
-    return np.lib.stride_tricks.sliding_window_view(plane, len(kernel), axis) @ kernel
-
-
 DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "bsif": bsif,
     "eqp": eqp,
     "haralick": haralick,
     "lbp": lbp,
     "ldn": ldn,
+    "letrist": letrist,
     "lpq": lpq,
     "obif": obif,
 }

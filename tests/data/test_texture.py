@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.datasets import load_sample_images
+from sklearn.decomposition import PCA
 
-from covjax.data import texture
+from covjax.data import texture, texture_filters
 from covjax.data.cooccurrence import cooccurrence, haralick
+from covjax.data.preprocess import grey
 from covjax.errors import InputError
 
 RISING = np.array([[1, 1, 9], [1, 5, 9], [1, 1, 9]], np.uint8)
@@ -141,6 +145,119 @@ def test_obif_turns_with_the_picture():
     assert not np.allclose(texture.obif(picture), texture.obif(np.rot90(picture)))
 
 
+def letrist_of(picture: np.ndarray) -> np.ndarray:
+    """LETRIST pixel by pixel, with the Hessian's eigenvalues."""
+    plane = (picture - picture.mean()) / picture.std()
+    height, width = picture.shape
+    features = []  # at each scale g, d, s, r of each pixel
+    for scale in (1, 2, 4):
+        x = np.arange(-6 * scale, 6 * scale + 1)
+        bell = np.exp(-(x**2) / (2 * scale**2))
+        bell /= bell.sum()
+        slope, bend = -x / scale * bell, (x**2 / scale**2 - 1) * bell
+        wide = np.pad(plane, 6 * scale, mode="edge")
+        found = np.zeros((4, height, width))
+        for row in range(height):
+            for column in range(width):
+                window = wide[row : row + len(x), column : column + len(x)]
+                gradient = [bell @ window @ slope, slope @ window @ bell]
+                twist = slope @ window @ slope
+                hessian = [
+                    [bell @ window @ bend, twist],
+                    [twist, bend @ window @ bell],
+                ]
+                low, high = np.linalg.eigvalsh(hessian)
+                g, d = np.linalg.norm(gradient), high - low
+                s = 0.5 + np.arctan((low + high) / d) / np.pi
+                found[:, row, column] = g, d, s, 2 / np.pi * np.arctan(d / g)
+        features.append(found)
+    means = [found.mean(axis=(1, 2)) for found in features]
+    result = np.zeros(413)
+    for row in range(height):
+        for column in range(width):
+            codes, ratio = [], 0
+            for found, mean in zip(features, means, strict=True):
+                g, d, s, r = found[:, row, column]
+                strong, curved = int(g > 2 * mean[0]), int(d > 2 * mean[1])
+                codes.append((strong * 2 + curved) * 3 + int(3 * s))
+                ratio = 5 * ratio + int(5 * r)
+            result[12 * codes[0] + codes[1]] += 1
+            result[144 + 12 * codes[1] + codes[2]] += 1
+            result[288 + ratio] += 1
+    return result / picture.size
+
+
+def test_letrist_is_the_transform_of_the_paper():
+    picture = noise(15)
+    picture[4:7, 9:12] = 255  # strong enough for the bits of g and d
+    found = texture.letrist(picture)
+    assert np.flatnonzero(found[:144] > 0).max() > 72  # with g's bit
+    np.testing.assert_allclose(found, letrist_of(picture), atol=1e-12)
+
+
+def test_letrist_of_a_ramp_and_of_nothing():
+    """No curvature: the middle shape, the lowest ratio, no bit at any scale."""
+    places = [12 + 1, 144 + 12 + 1, 288]
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    assert (texture.letrist(ramp)[places] > 0.8).all()  # all but the borders
+    for level in (0, 77, 255):
+        flat = texture.letrist(np.full((16, 16), level, np.uint8))
+        assert flat[places].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [np.rot90, np.fliplr, lambda picture: 3 * picture + 20],
+    ids=["turned", "mirrored", "brighter"],
+)
+def test_letrist_does_not_change(change):
+    picture = noise(40) // 4
+    found = texture.letrist(picture)
+    np.testing.assert_allclose(found, texture.letrist(change(picture)), atol=1e-12)
+    parts = np.split(found, [144, 288])
+    np.testing.assert_allclose([part.sum() for part in parts], 1)
+
+
+def test_bsif_filter_by_filter():
+    picture, filters = noise(12), texture_filters.bsif_filters()
+    codes = np.zeros(256)
+    for row in range(6):
+        for column in range(6):
+            window = picture[row : row + 7, column : column + 7].astype(float)
+            bits = [(f * window).sum() > 0 for f in filters]
+            codes[sum(int(bit) << i for i, bit in enumerate(bits))] += 1
+    found = texture.bsif(picture)
+    np.testing.assert_allclose(found, codes / 36)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_bsif_does_not_see_brightness_and_contrast():
+    picture = noise(40) // 4
+    found = texture.bsif(picture)
+    np.testing.assert_array_equal(found, texture.bsif(3 * picture + 20))
+    for level in range(0, 256, 5):
+        assert texture.bsif(np.full((9, 9), level, np.uint8))[0] == 1
+
+
+def test_bsif_filters_are_independent_components():
+    """No mean; uncorrelated with variance 1; further from normal than the principal."""
+    filters = texture_filters.bsif_filters().reshape(8, 49)
+    again = texture_filters.bsif_filters.__wrapped__().reshape(8, 49)
+    np.testing.assert_array_equal(filters, again)
+    np.testing.assert_allclose(filters.sum(axis=1), 0, atol=1e-12)
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(grey(photograph).astype(float), (7, 7))
+        for photograph in load_sample_images().images
+    ]
+    patches = np.concatenate([w[::3, ::3].reshape(-1, 49) for w in windows])
+    patches -= patches.mean(axis=1, keepdims=True)
+    products = patches @ filters.T
+    np.testing.assert_allclose(np.cov(products.T), np.eye(8), atol=0.1)
+    principal = PCA(8).fit_transform(patches)
+    peaks = [np.mean(stats.kurtosis(found)) for found in (products, principal)]
+    assert peaks[0] > 1.2 * peaks[1]
+
+
 @pytest.mark.parametrize(
     ("offset", "wanted"),
     [  # Haralick, Shanmugam, Dinstein 1973, figure 3
@@ -186,7 +303,9 @@ def test_describe_takes_colour_and_is_finite():
 
 
 def test_what_cannot_be_described():
-    with pytest.raises(InputError, match=r"bsif.*eqp"):
-        texture.describe(np.zeros((1, 8, 8, 1), np.uint8), "bsif")
+    with pytest.raises(InputError, match=r"gabor.*eqp"):
+        texture.describe(np.zeros((1, 8, 8, 1), np.uint8), "gabor")
     with pytest.raises(InputError, match="at least 7x7"):
         texture.eqp(np.zeros((6, 40), np.uint8))
+    with pytest.raises(InputError, match=r"6x40 pixels: BSIF.*at least 7x7"):
+        texture.bsif(np.zeros((6, 40), np.uint8))

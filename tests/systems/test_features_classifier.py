@@ -120,7 +120,7 @@ def test_late_fusion_fits_one_classifier_a_set(splits, tmp_path, monkeypatch):
     [
         ({"fusion": "late"}, "fusion='late'.*early, sum"),
         ({"layer": "stem"}, "layer='stem'.*map, logits"),
-        ({"textures": ("bsif",)}, "'bsif' must be one of eqp"),
+        ({"textures": ("gabor",)}, "'gabor' must be one of bsif"),
         ({"pipeline": {"sampling": 1}}, "no 'sampling'; it has classifier"),
     ],
 )
