@@ -13,10 +13,12 @@ Markdown.
 
 NAME of --data-dir is a data set of the catalog, or rowNN for rows whose data are a
 folder or a CSV manifest of your own. Words such as --config.data.fold=0 change all
-rows, and the table says so.
+rows, and the table says so. --list shows the latest result of such a changed recipe
+where the recipe as it stands has none.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -74,12 +76,18 @@ def main(arguments: Sequence[str]) -> int:
         try:
             run = load(row, flags.smoke, overrides)
         except InputError as error:
-            told.append(cells(row, "", None, f"not run: {error}"))
+            told.append(cells(row, "", None, f"not run: {error}", ""))
             continue
         if status <= 1:  # not after an interruption
             line, why, code = once(row, run, flags, places, overrides)
         status = max(status, code)
-        told.append(cells(row, protocol(run, overrides), line, why))
+        words = overrides
+        if line is None and flags.list:
+            line = changed(row, flags.smoke)
+            if line is not None:
+                words = line["overrides"]
+                run = load(row, flags.smoke, words)
+        told.append(cells(row, protocol(run, words), line, why, run.data.name))
     print("\n".join(markdown(told)))
     if flags.smoke:
         print("\nRehearsal on the phantom: the measured figures say nothing.")
@@ -235,6 +243,20 @@ def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
         for line in harness.read_results(path)
         if (line["row"], line["recipe"]) == (row.key, digest(run))
     ]
+    return max(found, key=lambda line: line["time"]) if found else None
+
+
+def changed(row: Row, smoke: bool) -> Line | None:
+    """The row's latest result with its recipe of today, changed by some words."""
+    from benchmarks import harness
+
+    found = []
+    for path in sorted(harness.RESULTS.glob(f"{SCRIPT[smoke]}-*.jsonl")):
+        for line in harness.read_results(path):
+            if line["row"] == row.key and line["overrides"]:
+                with contextlib.suppress(InputError):  # a field that is no more
+                    if digest(load(row, smoke, line["overrides"])) == line["recipe"]:
+                        found.append(line)
     return max(found, key=lambda line: line["time"]) if found else None
 
 

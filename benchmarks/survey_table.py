@@ -40,11 +40,15 @@ def protocol(run: config.Run, overrides: Sequence[str] = ()) -> str:
     return f"{told}; changed: {changes}" if changes else told
 
 
-def cells(row: Row, how: str, line: Line | None, why: str) -> tuple[str, ...]:
-    """One line of the table: a result, or why there is none."""
+def cells(
+    row: Row, how: str, line: Line | None, why: str, data: str
+) -> tuple[str, ...]:
+    """One line of the table: a result, or why there is none, on which data."""
     reported = f"{row.reported} ({row.source})"
     if line is None:
-        return (row.key, row.system, "", how, reported, why, "", "")
+        # a row on a folder: `why` says which pictures
+        name = "" if data == "folder" else data
+        return (row.key, row.system, name, how, reported, why, "", "")
     minutes = line["train_seconds"] / 60
     time = f"{minutes:.3g} min" if minutes < 120 else f"{minutes / 60:.3g} h"
     return (

@@ -111,6 +111,27 @@ def test_a_row_runs_once_and_is_read_back(
     assert "changed: data.fold=0" in row
 
 
+def test_the_list_shows_a_changed_recipe_where_there_is_no_other(
+    trained, pictures, capsys, monkeypatch
+):
+    words = ["8:three", "--data-dir", pictures]
+    monkeypatch.setattr("sys.argv", ["survey.py", *words])
+
+    def listed():
+        assert survey.main([*words, "--list"]) == 0
+        return capsys.readouterr().out.splitlines()[2]
+
+    assert "| DarkCovidNet | darkcovidnet |" in listed()
+    assert survey.main([*words, "--config.data.fold=0"]) == 0
+    capsys.readouterr()
+    assert "changed: data.fold=0" in listed()
+    assert "accuracy 50.0 % [25.0, 75.0]" in listed()
+    assert survey.main(words) == 0  # is not taken for the recipe's own: it is run
+    assert len(trained) == 2
+    capsys.readouterr()
+    assert "changed" not in listed()
+
+
 def test_after_an_interruption_no_row_is_begun(trained, pictures, capsys, monkeypatch):
     monkeypatch.setattr(survey, "train", lambda words: trained.append(words) or 130)
     assert survey.main(["8", "--data-dir", pictures]) == 130
