@@ -55,6 +55,7 @@ def main() -> None:
     whole = flags.runs / f"{name}-{kind}s{count}"
     started_anew = not whole.exists()
     words = [*overrides, f"--config.{section}.{kind}s={count}"]
+    words += ["--config.data.fold=-1"] * (kind == "fold")  # all of them
     seconds = train(flags.config, whole, words)
     places = [whole / f"{kind}-{k}" if count > 1 else whole for k in range(count)]
     runs = [read_run(place) for place in places]
