@@ -83,7 +83,7 @@ class Conv(nn.Module):
             dilation=pair(self.kernel_dilation),
             groups=self.feature_group_count,
         )
-        return y if bias is None else y + bias.reshape(1, 1, 1, -1)
+        return y if bias is None else forms.add_bias(y, bias)
 
 
 def explicit_padding(padding: Padding) -> str | tuple[tuple[int, int], ...]:
@@ -124,8 +124,10 @@ def convolve(
     if groups == 1 and dilation == (1, 1) and forms.on_one_cpu():
         size = kernel.shape[:2]
         sides = padding_sides(x.shape[1:3], size, strides, padding)
-        if size == (1, 1) and sides == ((0, 0), (0, 0)):
-            return conv_forms.pointwise(x, kernel, strides)
+        bare = sides == ((0, 0), (0, 0))
+        if size == (1, 1) and (bare or strides == (1, 1)):
+            y = conv_forms.pointwise(x, kernel, strides)
+            return y if bare else jnp.pad(y, ((0, 0), *sides, (0, 0)))
         spans = conv_forms.out_spans(x.shape[1:3], size, strides, sides)
         if conv_forms.overhangs(spans, size):
             return conv_forms.gathered(x, kernel, strides, sides)

@@ -62,4 +62,4 @@ class DepthwiseConv(nn.Module):
                 dilation=dilation,
                 groups=channels,
             )
-        return y if bias is None else y + bias.reshape(1, 1, 1, -1)
+        return y if bias is None else forms.add_bias(y, bias)

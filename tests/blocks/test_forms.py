@@ -92,7 +92,7 @@ def test_depthwise(size, kernel, strides, padding, dilation, loops, monkeypatch)
 
 
 @pytest.mark.parametrize("strides", [1, 2, 3])
-@pytest.mark.parametrize("padding", ["SAME", "VALID", 0])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", 0, 1, ((0, 1), (2, 0))])
 def test_pointwise(strides, padding):
     layer = Conv(6, 1, strides, padding=padding)
     plain = nn.Conv(6, (1, 1), strides, padding=padding)
