@@ -1,7 +1,7 @@
-"""Result lines as the README's tables and a plot.
+"""Result lines as tables and a plot.
 
     python -m benchmarks.report                    # prints the tables
-    python -m benchmarks.report --write README.md  # between the two marks in the file
+    python -m benchmarks.report --write docs/benchmarks.md  # between its two marks
     python -m benchmarks.report --plot docs/throughput.png
 
 Of several lines of one case the newest counts. Lines that were taken on a busy machine
@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import harness
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+COLUMNS = 3  # of the plot's panels
 Line = dict[str, Any]
 SPEED = ("model", "mode", "batch", "size", "precision", "against", "device")
 
@@ -263,10 +264,12 @@ def plot(lines: list[Line], path: Path) -> None:
     if not panels:
         sys.exit("error: no result line has a ratio to plot")
     tallest = max(map(len, panels.values()))
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.2 * len(panels), 1.2 + 0.28 * tallest), squeeze=False
-    )
-    for axis, ((against, mode, precision), found) in zip(axes[0], panels.items()):
+    rows = -(-len(panels) // COLUMNS)
+    size = (3.2 * COLUMNS, rows * (1.0 + 0.28 * tallest))
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=size, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, ((against, mode, precision), found) in zip(axes.flat, panels.items()):
         found.sort(key=lambda line: line["ratio"]["median"])
         ratios = [line["ratio"] for line in found]
         middle = [r["median"] for r in ratios]
