@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # The GPU measurements by one command, the most important first:
 #
-#     benchmarks/gpu_suite.sh            seeds folds headline tables: about 25 minutes
+#     benchmarks/gpu_suite.sh            seeds folds headline tables; meant for 25 minutes,
+#                                        not yet run whole on a GPU
 #     benchmarks/gpu_suite.sh flags      one step; besides those: small infer flags start
 #     benchmarks/gpu_suite.sh --tiny     the same with tiny shapes, on a CPU too
 #
-# Compiling is what takes the time: XLA tries many algorithms for every convolution. On
+# Compiling took most of the time that has been seen. On
 # an H100 with jaxlib 0.11.2 DarkCovidNet's first epoch took 83 s, of which training was
 # 0.15 s, and ResNet-50 was not ready for its comparison after three
 # minutes. So a step compiles as little as it can, and PyTorch runs in channels_last
-# alone, which is the faster layout on these cards.
+# alone, the faster layout in timm's tables of an RTX 3090.
 #
 # Each step writes a result line as soon as it has one and skips what is there already,
 # so a suite that was cut off goes on. COVJAX_RESULTS_DIR: where the lines go.

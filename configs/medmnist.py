@@ -30,7 +30,7 @@ def get_config(variant: str = "") -> config.Run:
             milestones=(50.0, 75.0),
             decay_factor=0.1,
         )
-        # on a GPU an epoch takes a tenth of a second, and saving it twice as long
+        # epochs of 0.17 s on an H100; saving took 0.2 s on a CPU under a profiler
         run.train = config.Train(
             epochs=100, batch_size=128, seeds=5, checkpoint_epochs=25
         )

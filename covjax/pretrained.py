@@ -58,10 +58,10 @@ def pretrained(run: config.Run, num_classes: int) -> Any:
     giver = make_network(donor, num_classes, model.dtype, model.kwargs)
     shapes = jax.eval_shape(lambda: initialise(giver, shape, 0))
     blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return with_trunk(start, load(donor, blank, True))
+    return from_donor(start, load(donor, blank, True))
 
 
-def with_trunk(fresh: Any, donor: Any) -> Any:
+def from_donor(fresh: Any, donor: Any) -> Any:
     """Fresh variables with everything of the donor's that has the same path.
 
     The classifiers, which the last part of a path names, are not taken.

@@ -55,7 +55,7 @@ def get_config(variant: str = "") -> config.Run:
         decay_norms_and_biases=True,  # fastai
         schedule="one_cycle",
     )
-    # on a GPU an epoch takes a tenth of a second, and saving it twice as long
+    # epochs of 0.14 s on an H100; saving took 0.2 s on a CPU under a profiler
     run.train = config.Train(epochs=100, batch_size=32, checkpoint_epochs=25)
     if smoke:
         phantom = {"three": (), "two": ("normal", "covid19")}[number]

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import Var
 
 from covjax.blocks.conv import BatchNorm, Conv
 from covjax.blocks.forms import like
@@ -67,10 +68,8 @@ def foldable(model: nn.Module, shape: tuple[int, ...]) -> tuple[Pair, ...]:
     marks = [e for e in traced.eqns if e.primitive.name == "name"]
     calls = Counter(mark.params["name"] for mark in marks)
     source_of = {mark.outvars[0]: mark.params["name"] for mark in marks}
-    reads = Counter(
-        v for e in traced.eqns for v in e.invars if isinstance(v, jax.extend.core.Var)
-    )
-    reads.update(v for v in traced.outvars if isinstance(v, jax.extend.core.Var))
+    reads = Counter(v for e in traced.eqns for v in e.invars if isinstance(v, Var))
+    reads.update(v for v in traced.outvars if isinstance(v, Var))
     pairs = []
     for mark in marks:
         norm, source = mark.params["name"], mark.invars[0]

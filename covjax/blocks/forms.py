@@ -242,7 +242,7 @@ def materialised(dy: jax.Array, winner: jax.Array) -> tuple[jax.Array, jax.Array
 
     XLA's CPU backend would compute the comparisons, and what leads to dy, anew for
     each tap of the window, and drops `jax.lax.optimization_barrier` before it fuses
-    (DenseNet-121's first pooling, 8 pictures of 224 px: 103 ms, and 7 like this).
+    (DenseNet-121's first pooling, 8 pictures of 224 px: 103 ms, like this below 9).
     """
     first = dy[(0,) * dy.ndim]
     never = (first > 0) & (first < 0)  # which the compiler does not see
