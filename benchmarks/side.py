@@ -193,8 +193,12 @@ def start(case: Case, variables: Any, form: str = "covjax") -> Any:
     """What a step is given first: a training state, or the variables."""
     if case.mode == "infer":
         return fold(variables, folded_by(form, case))
-    key = jax.random.key(0)
-    return create_state(variables, None, optimizer(), ema=False, key=key)
+
+    @jax.jit  # one program: on a GPU each little one takes its own compilation
+    def state(key: Any, variables: Any) -> Any:
+        return create_state(variables, None, optimizer(), ema=False, key=key)
+
+    return state(jax.random.key(0), variables)
 
 
 def folded_by(form: str, case: Case) -> tuple[Pair, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from covjax.evaluation import calibration, ranking
 from covjax.evaluation.counts import one_vs_rest, ratio
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 RIGHT, WRONG = COLOURS[2], COLOURS[1]
 STYLES = ("-", "--", ":", "-.")  # and without colour, on paper
+CELL, TILE, HEADING = (210, 252), 190, 48  # of a grid of pictures, pixels
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -216,28 +218,35 @@ def grid(
 ) -> None:
     """Pictures uint8 ``[n, height, width, channels]``, each with truth and decision."""
     n = len(images)
-    columns = min(n, 6)
-    rows = -(-n // columns) if n else 0
-    figure = _figure(1.75 * max(columns, 1), 2.1 * max(rows, 1) + 0.4)
+    columns = max(min(n, 6), 1)
+    size = (columns * CELL[0], -(-n // columns) * CELL[1] + HEADING)
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    plain, bold, large = (_font(*f) for f in (("", 13), ("-Bold", 13), ("", 18)))
     heading = f"{title}: truth above, decision and its probability below"
-    figure.suptitle(heading, fontsize=11)
+    pen.text((size[0] / 2, HEADING / 2), heading, "black", large, anchor="mm")
     truth = one_vs_rest(labels, len(class_names))
     for i in range(n):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        picture = np.asarray(images[i])
-        picture = picture[..., 0] if picture.shape[-1] != 3 else picture
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        left = i % columns * CELL[0] + (CELL[0] - TILE) // 2
+        top = i // columns * CELL[1] + (CELL[1] - TILE) // 2 + HEADING
         said = int(probabilities[i].argmax())
+        colour, font = (RIGHT, plain) if truth[i, said] else (WRONG, bold)
+        sheet.paste(colour, (left - 3, top - 3, left + TILE + 3, top + TILE + 3))
+        picture = np.asarray(images[i])
+        picture = picture if picture.shape[-1] == 3 else picture[..., 0]
+        sheet.paste(Image.fromarray(picture).resize((TILE, TILE)), (left, top))
         names = " + ".join(np.array(class_names)[truth[i]]) or "none"
-        colour = RIGHT if truth[i, said] else WRONG
-        axes.set_title(names, fontsize=8)
-        axes.set_xlabel(
-            f"{class_names[said]} {probabilities[i, said]:.2f}",
-            fontsize=8,
-            color=colour,
-            fontweight="normal" if truth[i, said] else "bold",
-        )
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(color=colour, linewidth=2)
-    _save(figure, path)
+        middle = left + TILE / 2
+        pen.text((middle, top - 9), names, "black", plain, anchor="ms")
+        decision = f"{class_names[said]} {probabilities[i, said]:.2f}"
+        pen.text((middle, top + TILE + 16), decision, colour, font, anchor="ms")
+    with whole(path) as unfinished:
+        sheet.save(unfinished, format="PNG")
+
+
+def _font(style: str, pixels: int) -> ImageFont.FreeTypeFont:
+    """The font of the other plots."""
+    import matplotlib
+
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / f"DejaVuSans{style}.ttf"), pixels)
