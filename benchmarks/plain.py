@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import forms, pooling, separable
+from covjax.blocks import conv, conv_forms, forms, pooling, separable
 from covjax.blocks.capsule import SharedCapsules, squash
 from covjax.blocks.conv import BatchNorm, Conv, explicit_padding, pair
 from covjax.blocks.separable import DepthwiseConv
@@ -53,12 +53,29 @@ def pools() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stems() -> Iterator[None]:
+    """Strided convolutions of pictures over blocks of pixels."""
+    own = conv.convolve
+
+    def convolve(x, kernel, *, strides, padding, dilation=(1, 1), groups=1):
+        if x.shape[-1] > 4 or strides == (1, 1) or groups > 1 or dilation != (1, 1):
+            return own(x, kernel, strides=strides, padding=padding, dilation=dilation,
+                       groups=groups)  # fmt: skip
+        sides = conv.padding_sides(x.shape[1:3], kernel.shape[:2], strides, padding)
+        return conv_forms.space_to_depth(x, kernel, strides, sides)
+
+    with mock.patch.object(conv, "convolve", convolve):
+        yield
+
+
 FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "covjax": nullcontext,
     "literal": literal,
     "plain": plain,
     "pools": pools,
     "shifts": shifts,
+    "stems": stems,
     "unfolded": nullcontext,
 }
 UNFOLDED = ("plain", "unfolded")  # batch normalisation by itself at inference

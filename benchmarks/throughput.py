@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         "--forms",
         nargs="+",
         default=[],
-        choices=["pools", "shifts", "unfolded"],
+        choices=["pools", "shifts", "stems", "unfolded"],
         help="covjax with another form of one operation, timed beside: shifts, of "
         "depthwise convolutions; pools, of maximum pooling; unfolded, of batch "
         "normalisation at inference (benchmarks/plain.py)",
