@@ -90,11 +90,12 @@ def train(source: str, workdir: Path, overrides: list[str]) -> float:
 def read_run(workdir: Path) -> dict[str, Any]:
     """A finished run's test measures with their intervals, and its epochs."""
     test = json.loads((workdir / "metrics.json").read_text())["test"]["overall"]
-    rows = [json.loads(line) for line in (workdir / "log.jsonl").open()]
+    rows = map(json.loads, (workdir / "log.jsonl").read_text().splitlines())
+    epochs = [(row["seconds"], row["validation_auc"]) for row in rows]
     return {
         "measures": {name: test[name] for name in MEASURES},
-        "training_seconds": sum(row["seconds"] for row in rows),
-        "epochs": [(row["seconds"], row["validation_auc"]) for row in rows],
+        "training_seconds": sum(seconds for seconds, _ in epochs),
+        "epochs": epochs,
     }
 
 

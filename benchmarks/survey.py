@@ -276,7 +276,9 @@ def record(
 
     metrics = json.loads((place / "metrics.json").read_text())
     repeats = metrics["repeats"]
-    logs = [p.read_text().splitlines() for p in place.rglob("log.jsonl")]
+    logs = list(place.rglob("log.jsonl"))  # one a trained network
+    rows = [json.loads(r) for log in logs for r in log.read_text().splitlines()]
+    places = [json.loads((log.parent / "environment.json").read_text()) for log in logs]
     line = {
         # as typed, but for the places of this machine
         "command": " ".join(["python -m benchmarks.survey", row.key, *overrides]),
@@ -295,7 +297,9 @@ def record(
         },
         "headline": metrics["headline"],
         "verdict": metrics["verdict"]["sentence"],
-        "train_seconds": sum(json.loads(r)["seconds"] for rows in logs for r in rows),
+        "train_seconds": sum(r["seconds"] for r in rows),
+        # a row may have gone on elsewhere: "device" is where it ended
+        "trained_on": sorted({where["device"] for where in places}),
         **took,
     }
     path = harness.write_result(SCRIPT[smoke], line)

@@ -59,7 +59,7 @@ def cells(
         reported,
         "; ".join(f"{name} {figure(m)}" for name, m in line["measured"].items()),
         spread(line["repeats"]),
-        f"{time}, {line['device']}",
+        ", ".join([time, *line["trained_on"]]),
     )
 
 

@@ -34,10 +34,12 @@ def trained(tmp_path, monkeypatch):
     def train(words):
         commands.append(words)
         place = tmp_path / words[words.index("--workdir") + 1]
-        for fold in ("fold-0", "fold-1"):
+        for fold, device in (("fold-0", "H100"), ("fold-1", "cpu")):
             (place / fold).mkdir(parents=True)
             rows = json.dumps({"seconds": 30}) + "\n" + json.dumps({"seconds": 60})
             (place / fold / "log.jsonl").write_text(rows)
+            where = json.dumps({"device": device})
+            (place / fold / "environment.json").write_text(where)
         (place / "metrics.json").write_text(json.dumps(METRICS))
         return 0
 
@@ -99,7 +101,7 @@ def test_a_row_runs_once_and_is_read_back(
         assert "accuracy 50.0 % [25.0, 75.0]; AUC 50.0 %" in row
         assert "2 folds: accuracy 50.0 ± 10.0 %" in row
         assert "256 px, 5 folds, by picture; from scratch, 100 epochs" in row
-        assert "3 min" in row  # both folds, both epochs
+        assert "3 min, H100, cpu" in row  # both folds, both epochs
     assert len(trained) == 1
     (results,) = (tmp_path / "results").glob("*.jsonl")
     assert "secret" not in results.read_text()  # nobody's folders are committed
