@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, harness, report, roofline, side
+from benchmarks import accuracy, harness, kernels, report, roofline, side
 from covjax.models import MODELS
 
 
@@ -192,3 +192,27 @@ def test_the_report_writes_between_its_marks(tmp_path, monkeypatch):
     page.write_text("no marks")
     with pytest.raises(SystemExit, match="needs the lines"):
         report.main()
+
+
+def test_kinds_of_operations():
+    runs = [
+        kernels.Run("loop_add_fusion.3", 1.0, 2.0),
+        kernels.Run("loop_add_fusion_12", 2.0, 1.0),  # inside the first
+        kernels.Run("convert", 5.0, 1.0),
+    ]
+    found = kernels.summary(runs)
+    assert found["busy"] == pytest.approx(3 / 5)
+    assert found["span_seconds"] == 5.0
+    assert found["kinds"] == pytest.approx({"loop_add_fusion": 0.75, "convert": 0.25})
+    assert found["operations"]["loop_add_fusion.3"] == pytest.approx(0.5)
+    with pytest.raises(SystemExit, match="no operation"):
+        kernels.summary([])
+
+
+def test_the_operations_of_a_program_are_recorded():
+    program = jax.jit(lambda x: jnp.sin(x @ x).sum(axis=0))
+    x = jnp.ones((64, 64))
+    program(x)
+    runs = kernels.recorded(lambda: jax.block_until_ready(program(x)))
+    assert any("dot" in run.name or "fusion" in run.name for run in runs)
+    assert all(run.seconds >= 0 for run in runs)
