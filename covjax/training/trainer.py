@@ -1,7 +1,8 @@
 """What stays the same over the epochs of a run: network, data in place, programs."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -53,6 +54,7 @@ class Trainer:
         self.devices = parallel.choose_devices(run.train.devices, run.train.batch_size)
         self.axis_name = parallel.AXIS if run.train.parallel == "pmap" else None
         self.scores = "logits"
+        own = model is None
         if model is None:
             name, dtype, kwargs = run.model.name, run.model.dtype, run.model.kwargs
             model = make_network(name, train.num_classes, dtype, kwargs)
@@ -70,9 +72,18 @@ class Trainer:
         self.optimizer, self.schedule = make_optimizer(
             run.optimizer, epochs=run.train.epochs, steps_per_epoch=self.steps
         )
-        self.runners: dict[tuple, parallel.Runner] = {}
+        shared = own and special is ORDINARY
+        self.runners = runners_of(self.recipe()) if shared else {}
         self.resident: Any = None
         self.check()
+
+    def recipe(self) -> str:
+        """All that the compiled step depends on but the pictures; not the seed."""
+        run = self.run
+        train = replace(run.train, seed=0, seeds=1)
+        parts = (run.model, run.augment, run.optimizer, train, run.data.mean,
+                 run.data.std, self.loss, self.steps, self.devices)  # fmt: skip
+        return repr(parts)
 
     def check(self) -> None:
         """Raises `InputError` for settings that do not fit data or network."""
@@ -180,11 +191,10 @@ class Trainer:
                 remat=run.train.remat,
                 axis_name=self.axis_name,
             )
-            self.runners = {  # the last stage's program is not needed again
-                stage: parallel.make_runner(
-                    partial(train_step, task), run.train.parallel, self.devices
-                )
-            }
+            self.runners.clear()  # the last stage's program is not needed again
+            self.runners[stage] = parallel.make_runner(
+                partial(train_step, task), run.train.parallel, self.devices
+            )
         return self.runners[stage]
 
     def enter(self, state: TrainState, record: Record) -> TrainState:
@@ -213,7 +223,11 @@ class Trainer:
             batches = ((b["image"], b["label"]) for b in stream(pictures, rows))
             return runner.batches(state, batches)
         if self.resident is None:
-            self.resident = runner.place((pictures.images, pictures.labels))
+            # as many for every fold: a set of another size is another program
+            count = -len(pictures) % train.batch_size if self.run.data.folds else 0
+            self.resident = runner.place(
+                (grown(pictures.images, count), grown(pictures.labels, count))
+            )
         return runner.epoch(state, self.resident, rows)
 
     def streams(self) -> bool:
@@ -311,6 +325,19 @@ class Trainer:
         if run.train.select_by != "loss":
             row[f"validation_{run.train.select_by}"] = measure(run.train.select_by)
         return row | {"score": measure(run.train.select_by)}
+
+
+@lru_cache(maxsize=1)
+def runners_of(recipe: str) -> dict[tuple, parallel.Runner]:
+    """The runners of a recipe by stage, for all its seeds and folds in this process."""
+    del recipe
+    return {}
+
+
+def grown(rows: np.ndarray, count: int) -> np.ndarray:
+    """With `count` rows of zeros at the end, which no batch takes."""
+    blank = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    return np.concatenate([rows, blank]) if count else rows
 
 
 def shown_shape(special: Special, shape: tuple[int, ...]) -> tuple[int, int, int]:
