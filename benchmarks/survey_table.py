@@ -31,9 +31,10 @@ def protocol(run: config.Run, overrides: Sequence[str] = ()) -> str:
     else:
         shares = " / ".join(f"{100 * share:.0f}" for share in data.fractions)
         split = f"{shares} %, {unit}"
+    epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
     start = "pretrained" if run.model.pretrained else "from scratch"
     told = (
-        f"{data.size} px, {split}; {start}, {train.epochs} epochs, {optimizer.name} "
+        f"{data.size} px, {split}; {start}, {epochs}, {optimizer.name} "
         f"{optimizer.learning_rate:g}, batch {train.batch_size}"
     )
     changes = ", ".join(word.removeprefix("--config.") for word in overrides)

@@ -126,6 +126,9 @@ class Train:
     label_smoothing: float = 0.0
     focal_gamma: float = 2.0
     aux_weight: float = 0.3  # of each auxiliary head's loss (GoogLeNet, section 5)
+    # of the squared error, summed over pixels in [0, 1], of what the decoder of a
+    # capsule network draws (Sabour et al. 2017, section 4.1)
+    reconstruction_weight: float = 0.0005
     sampling: str = "shuffle"  # "balanced": every class equally often
     parallel: str = "jit"  # "jit" over a mesh, or "pmap"
     devices: int = 0  # 0: all
@@ -229,6 +232,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "train.batch_size": (1, None),
     "train.seeds": (1, None),
     "train.label_smoothing": (0, 1),
+    "train.reconstruction_weight": (0, None),
     "train.devices": (0, None),
     "train.checkpoint_epochs": (1, None),
     "train.early_stopping_epochs": (0, None),

@@ -1,6 +1,5 @@
 """The variables that a network of a recipe starts from, when it names some."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from covjax import config
 from covjax.inference import make_network
 from covjax.interop.convert import flatten, unflatten
-from covjax.interop.weights import is_head, load_pretrained
+from covjax.interop.weights import is_head, load_pretrained, read_card
 from covjax.training.state import initialise
 
 # networks that are another one's trunk with a head of their own
@@ -78,4 +77,4 @@ def from_donor(fresh: Any, donor: Any) -> Any:
 def _is_run_of(source: str, name: str) -> bool:
     """Whether the source is a finished covjax run of this very network."""
     card = Path(source) / "classifier.json"
-    return card.is_file() and json.loads(card.read_text())["model_name"] == name
+    return card.is_file() and read_card(card).model_name == name

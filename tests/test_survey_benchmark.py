@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks import harness, survey
 from benchmarks.survey_rows import ROWS
-from benchmarks.survey_table import figure, markdown, spread
+from benchmarks.survey_table import figure, markdown, protocol, spread
+from covjax import config
 from covjax.errors import InputError
 
 HALF = {"estimate": 0.5, "low": 0.25, "high": 0.75}
@@ -67,6 +68,13 @@ def test_every_row_of_the_survey_is_there():
 def test_recipes_know_the_variants(row):
     assert survey.load(row, False, []).data.name != "phantom"
     assert survey.load(row, True, []).data.name == "phantom"
+
+
+def test_one_epoch_is_no_plural():
+    run = config.Run()
+    for epochs, words in ((1, " 1 epoch,"), (2, " 2 epochs,")):
+        run.train.epochs = epochs
+        assert words in protocol(run)
 
 
 def test_rows_are_chosen_by_number_and_variant():

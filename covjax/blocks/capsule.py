@@ -95,16 +95,21 @@ class Capsules(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """Draws the input from the longest class capsule (Sabour et al., section 4.1)."""
+    """Draws each input from one class capsule (Sabour et al., section 4.1)."""
 
     shape: tuple[int, ...]  # height, width, channels of the picture
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, v: jax.Array) -> jax.Array:
-        """Maps ``[batch, J, K]`` to float32 ``[batch, *shape]`` in [0, 1]."""
-        longest = jnp.argmax(capsule_lengths(v), axis=-1)
-        v = v * jax.nn.one_hot(longest, v.shape[1])[..., None]
+    def __call__(self, v: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        """Maps ``[batch, J, K]`` to float32 ``[batch, *shape]`` in [0, 1].
+
+        Of each picture only the capsule of its class in `labels`, int ``[batch]``, is
+        seen; without labels the longest one.
+        """
+        if labels is None:
+            labels = jnp.argmax(capsule_lengths(v), axis=-1)
+        v = v * jax.nn.one_hot(labels, v.shape[1])[..., None]
         x = v.reshape(v.shape[0], -1)
         x = nn.relu(nn.Dense(512, dtype=self.dtype, name="dense1")(x))
         x = nn.relu(nn.Dense(1024, dtype=self.dtype, name="dense2")(x))

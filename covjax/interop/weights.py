@@ -36,6 +36,13 @@ KERAS_FILES = (".h5", ".keras")
 COVJAX_FILE = ".npz"
 
 
+class Card(NamedTuple):
+    """What a covjax run says of its network."""
+
+    model_name: str
+    normalisation: Normalisation  # one value a channel of its pictures
+
+
 class Source(NamedTuple):
     """A checkpoint that was read."""
 
@@ -143,7 +150,8 @@ def open_source(source: str) -> Source:
         kind = COVJAX_FILE if path.is_dir() else path.suffix
         card = (path if path.is_dir() else path.parent) / "classifier.json"
         is_run = kind == COVJAX_FILE and card.is_file()
-        return Source(source, kind, tensors, _of_run(card) if is_run else None)
+        normalisation = read_card(card).normalisation if is_run else None
+        return Source(source, kind, tensors, normalisation)
     weights, settings = fetch(source)
     picture = settings.get("pretrained_cfg", {})
     theirs = None
@@ -152,10 +160,17 @@ def open_source(source: str) -> Source:
     return Source(source, weights.suffix, read_checkpoint(weights), theirs)
 
 
-def _of_run(card: Path) -> Normalisation:
-    """What a covjax run normalised by, one value a channel of its pictures."""
-    picture = json.loads(card.read_text())["preprocess"]
-    return _per_channel(picture["mean"], picture["std"], picture["channels"])
+def read_card(path: Path) -> Card:
+    """What ``classifier.json`` says; raises `InputError` where it is damaged."""
+    try:
+        values = json.loads(path.read_text())
+        picture = values["preprocess"]
+        normalisation = _per_channel(
+            picture["mean"], picture["std"], picture["channels"]
+        )
+        return Card(values["model_name"], normalisation)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged: {error!r}") from error
 
 
 def _per_channel(mean: Any, std: Any, channels: int) -> Normalisation:

@@ -30,9 +30,10 @@ MIN_SIZE = 17  # 9x9 unpadded leaves nine pixels, one window of the primary caps
 class CapsNet(nn.Module):
     """One convolution, primary capsules, class capsules.
 
-    With `decoder`, the picture drawn from the longest class capsule is sown as
-    ``intermediates/reconstruction``; the paper adds 0.0005 times the sum of its
-    squared errors, for pixels in [0, 1], to the margin loss.
+    With `decoder`, a picture in [0, 1] drawn from the class capsule of the `labels`,
+    or without labels from the longest one, is sown as ``intermediates/reconstruction``.
+    The training step compares it with the pixels before normalisation, see
+    `covjax.training.losses.reconstruction`; the lengths do not depend on it.
     """
 
     num_classes: int
@@ -43,7 +44,9 @@ class CapsNet(nn.Module):
     axis_name: str | None = None  # the network has no normalisation
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, *, train: bool, labels: jax.Array | None = None
+    ) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to lengths ``[batch, classes]``."""
         require_size(x, MIN_SIZE, "CapsNet")
         shape = x.shape[1:]
@@ -59,6 +62,6 @@ class CapsNet(nn.Module):
             name="class_capsules",
         )(x)
         if self.decoder:
-            picture = Reconstruction(shape, self.dtype, name="decoder")(v)
+            picture = Reconstruction(shape, self.dtype, name="decoder")(v, labels)
             self.sow("intermediates", "reconstruction", picture)
         return capsule_lengths(v)

@@ -42,7 +42,9 @@ class ConvCapsNet(nn.Module):
     axis_name: str | None = None  # the network has no normalisation
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, *, train: bool, labels: jax.Array | None = None
+    ) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to lengths ``[batch, classes]``."""
         require_size(x, MIN_SIZE, "Convolutional CapsNet")
         shape = x.shape[1:]
@@ -63,6 +65,6 @@ class ConvCapsNet(nn.Module):
             name="class_capsules",
         )(x)
         if self.decoder:
-            picture = Reconstruction(shape, self.dtype, name="decoder")(v)
+            picture = Reconstruction(shape, self.dtype, name="decoder")(v, labels)
             self.sow("intermediates", "reconstruction", picture)
         return capsule_lengths(v)

@@ -366,5 +366,10 @@ def create_model(name: str, *, num_classes: int, **kwargs: Any) -> nn.Module:
                 f"model {name}: unknown argument {field!r}; "
                 f"known: {', '.join(sorted(fields | {'constant_channel'}))}"
             )
+    if constant_channel and kwargs.get("decoder"):
+        raise InputError(
+            f"model {name}: decoder=True draws the network's input, and cannot with "
+            "constant_channel=True"
+        )
     network = make(num_classes=num_classes, **kwargs)
     return ConstantChannel(network) if constant_channel else network

@@ -80,6 +80,18 @@ def margin(lengths: jax.Array, targets: jax.Array) -> jax.Array:
     return (present + 0.5 * absent).sum(-1)
 
 
+def reconstruction(drawn: jax.Array, pixels: jax.Array) -> jax.Array:
+    """Squared error summed over a picture, ``[batch]`` (Sabour et al., section 4.1).
+
+    The sum grows with the picture; the paper's weight 0.0005 belongs to 784 pixels.
+
+    Args:
+      drawn: by a capsule network's decoder, float32 ``[batch, h, w, channels]``.
+      pixels: what the network was shown, in [0, 1]: before they were normalised.
+    """
+    return jnp.square(drawn - pixels).sum(axis=(1, 2, 3))
+
+
 def anomaly(outputs: jax.Array, labels: jax.Array, name: str) -> jax.Array:
     """Of an anomaly score and the head beside it, ``[batch]``.
 

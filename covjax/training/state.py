@@ -132,7 +132,7 @@ def trainable_paths(
 
     Args:
       order: from `call_order`.
-      freeze: each "backbone" (all but the classifier and auxiliary heads),
+      freeze: each "backbone" (all but the classifier, auxiliary heads and decoder),
         "until:STAGE" (top-level modules up to and including STAGE) or a path.
       thawed: so many of the frozen top-level modules, the last ones, are trained
         nevertheless.
@@ -145,8 +145,9 @@ def trainable_paths(
         stage = entry.removeprefix("until:")
         if entry == "backbone":
             heads = [m for m in modules if m.startswith(("head", "aux"))]
-            heads = heads or modules[-1:]
-            chosen = [n for m in modules if m not in heads for n in order[m]]
+            heads = heads or [m for m in modules if m != "decoder"][-1:]
+            warm = (*heads, "decoder")
+            chosen = [n for m in modules if m not in warm for n in order[m]]
         elif entry.startswith("until:"):
             end = modules.index(stage) + 1 if stage in modules else 0
             chosen = [n for m in modules[:end] for n in order[m]]

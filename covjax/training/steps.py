@@ -15,7 +15,7 @@ import optax
 from covjax import config
 from covjax.blocks.conv import BatchNorm
 from covjax.training.augment import augment, augment_masks
-from covjax.training.losses import Loss, class_scores
+from covjax.training.losses import Loss, class_scores, reconstruction
 from covjax.training.state import TrainState, merge
 
 # images uint8 [b, h, w, c]; labels [b], [b, k] or, of every pixel, [b, h, w]
@@ -39,6 +39,8 @@ class Task:
       std: as mean.
       size: height and width that pictures are resized to; 0: as they come.
       aux_weight: of the loss of each auxiliary head.
+      reconstruction_weight: of the squared error of what the network's decoder draws
+        of the capsules of the labels; 0: the network is not given the labels.
       ema_decay: of the moving average; 0: none.
       freeze_batch_norm: normalise by the running statistics, and keep them.
       remat: keep only the results of convolutions for the backward pass.
@@ -54,6 +56,7 @@ class Task:
     view: View | None = None
     size: int = 0
     aux_weight: float = 0.0
+    reconstruction_weight: float = 0.0
     ema_decay: float = 0.0
     freeze_batch_norm: bool = False
     remat: bool = False
@@ -72,26 +75,36 @@ def train_step(
     """One update.
 
     Returns:
-      The next state, and sums over the batch: ``loss`` (without auxiliary heads and
-      penalties), ``correct`` and ``count``.
+      The next state, and sums over the batch: ``loss`` (without auxiliary heads,
+      reconstruction and penalties), ``correct``, ``count`` and, where the network has
+      a decoder that is trained, ``reconstruction``.
     """
     images, labels = batch
     picture_keys, dropout_key = batch_keys(task, state, len(images))
     if task.view is not None:
         images = task.view(picture_keys, images)
-    images = prepare(task, images, picture_keys)
+    pixels = prepare(task, images, picture_keys)
+    images = normalise(pixels, task.mean, task.std)
     if labels.ndim == 3:  # masks go where their pictures go
         labels = augment_masks(labels, picture_keys, task.augment)
 
     def objective(params):
-        outputs, stats, heads = forward(task, params, state, images, dropout_key)
+        outputs, stats, sown = forward(task, params, state, images, labels, dropout_key)
         losses = task.loss(outputs, labels)
-        extra = sum(task.loss(head, labels).mean() for head in heads)
-        return losses.mean() + task.aux_weight * extra, (losses, outputs, stats)
+        extra = sum(task.loss(head, labels).mean() for head in sown("aux_logits"))
+        total = losses.mean() + task.aux_weight * extra
+        measured = {"loss": losses}
+        if task.reconstruction_weight:
+            errors = reconstruction(sown("reconstruction")[0], pixels)
+            total += task.reconstruction_weight * errors.mean()
+            measured["reconstruction"] = errors
+        return total, (measured, outputs, stats)
 
-    gradient, (losses, outputs, stats) = jax.grad(objective, has_aux=True)(state.params)
+    gradient, (measured, outputs, stats) = jax.grad(objective, has_aux=True)(
+        state.params
+    )
     sums = {
-        "loss": losses.sum(),
+        **{name: values.sum() for name, values in measured.items()},
         "correct": correct(class_scores(outputs, task.loss.name), labels).sum(),
         "count": jnp.full((), len(images), jnp.float32),
     }
@@ -134,7 +147,7 @@ def batch_keys(
 
 
 def prepare(task: Task, images: jax.Array, keys: jax.Array) -> jax.Array:
-    """Augmented, resized and normalised pictures, float32, from uint8."""
+    """Augmented and resized pictures in [0, 1], float32, from uint8."""
     channels = images.shape[-1]
     pixels = images.astype(jnp.float32) / 255
     mean = jnp.broadcast_to(jnp.asarray(task.mean, jnp.float32), (channels,))
@@ -142,7 +155,7 @@ def prepare(task: Task, images: jax.Array, keys: jax.Array) -> jax.Array:
     if task.size:
         shape = (len(images), task.size, task.size, channels)
         pixels = jax.image.resize(pixels, shape, "linear", antialias=True)
-    return normalise(pixels, task.mean, task.std)
+    return pixels
 
 
 def normalise(
@@ -155,9 +168,15 @@ def normalise(
 
 
 def forward(
-    task: Task, params: Any, state: TrainState, images: jax.Array, key: jax.Array
-) -> tuple[jax.Array, Any, list[jax.Array]]:
-    """Outputs, running statistics, and outputs of the auxiliary heads."""
+    task: Task,
+    params: Any,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, Any, Callable[[str], list[jax.Array]]]:
+    """Outputs, running statistics, and what the network has sown by its name."""
+    given: dict[str, Any] = {"labels": labels} if task.reconstruction_weight else {}
 
     def apply(params, images):
         variables = {
@@ -171,14 +190,18 @@ def forward(
                 train=True,
                 mutable=["batch_stats", "intermediates"],
                 rngs={"dropout": key},
+                **given,
             )
 
     if task.remat:
         apply = jax.checkpoint(apply, policy=keep_convolutions)
     outputs, written = apply(params, images)
-    sown = jax.tree_util.tree_flatten_with_path(written.get("intermediates", {}))[0]
-    heads = [x for path, x in sown if any(named(k, "aux_logits") for k in path)]
-    return outputs, written.get("batch_stats", {}), heads
+    leaves = jax.tree_util.tree_flatten_with_path(written.get("intermediates", {}))[0]
+
+    def sown(name: str) -> list[jax.Array]:
+        return [x for path, x in leaves if any(named(k, name) for k in path)]
+
+    return outputs, written.get("batch_stats", {}), sown
 
 
 def named(key: Any, name: str) -> bool:

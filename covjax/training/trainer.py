@@ -60,6 +60,7 @@ class Trainer:
             model = make_network(name, train.num_classes, dtype, kwargs)
             self.scores = MODELS[name].scores
         self.model = model
+        self.draws = getattr(model, "decoder", False)  # the pictures from its capsules
         self.stepped = self.model  # the one inside the step
         if self.axis_name:
             self.stepped = self.model.clone(axis_name=self.axis_name)
@@ -97,6 +98,11 @@ class Trainer:
             raise InputError(
                 f"config.train.loss={run.train.loss!r}: the network gives "
                 f"{self.scores}; lengths need 'margin', logits one of the others"
+            )
+        if self.draws and several:
+            raise InputError(
+                "config.model.kwargs.decoder=True: must be False with several labels a "
+                "picture; the decoder draws the capsule of one"
             )
         for stage in run.optimizer.stage_rates:
             names = [name for part in self.order.values() for name in part]
@@ -186,6 +192,7 @@ class Trainer:
                 view=self.special.view,
                 size=self.size(epoch),
                 aux_weight=run.train.aux_weight,
+                reconstruction_weight=self.draws * run.train.reconstruction_weight,
                 ema_decay=run.optimizer.ema_decay,
                 freeze_batch_norm=run.train.freeze_batch_norm,
                 remat=run.train.remat,
@@ -278,7 +285,7 @@ class Trainer:
         totals, epoch = record.totals, record.epoch + 1
         step = epoch * self.steps
         factor = plateau_factor(self.run.optimizer, record.history)
-        return {
+        row = {
             "epoch": epoch,
             "step": step,
             "loss": totals["loss"] / totals["count"],
@@ -286,6 +293,9 @@ class Trainer:
             "learning_rate": float(self.schedule(step - 1)) * factor,
             "images_per_second": totals["count"] / totals["seconds"],
         }
+        if "reconstruction" in totals:
+            row["reconstruction"] = totals["reconstruction"] / totals["count"]
+        return row
 
     def validate(self, state: TrainState) -> Row:
         """Measures on the validation split; {} where it is empty.

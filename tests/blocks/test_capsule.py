@@ -173,3 +173,18 @@ def test_reconstruction_reads_the_longest_capsule_only():
     other = draw(variables, v.at[0, 1].set(0.3))
     np.testing.assert_array_equal(picture, other)
     assert not np.allclose(picture, draw(variables, v.at[0, 0, 1].set(0.3)))
+
+
+def test_reconstruction_reads_the_capsule_of_the_label():
+    layer = capsule.Reconstruction((4, 4, 1))
+    v = jnp.array([[[0.9, 0.0], [0.1, 0.2]]])
+    variables = layer.init(jax.random.key(0), v)
+    draw = jax.jit(layer.apply)
+    longest, label = jnp.array([0]), jnp.array([1])
+    picture = draw(variables, v, label)
+    np.testing.assert_array_equal(draw(variables, v, longest), draw(variables, v))
+    assert not np.allclose(picture, draw(variables, v))
+    np.testing.assert_array_equal(picture, draw(variables, v.at[0, 0].set(0.3), label))
+    assert not np.allclose(picture, draw(variables, v.at[0, 1, 1].set(0.3), label))
+    half = capsule.Reconstruction((4, 4, 1), jnp.bfloat16)
+    assert jax.eval_shape(half.apply, variables, v, label).dtype == jnp.float32

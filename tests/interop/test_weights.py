@@ -6,11 +6,13 @@ import pickle
 import numpy as np
 import pytest
 
+from covjax import config
 from covjax.errors import InputError
 from covjax.interop import weights
 from covjax.interop.convert import flatten, to_torch
 from covjax.interop.files import read_checkpoint, snake_case
 from covjax.interop.weights import load_pretrained
+from covjax.pretrained import pretrained
 
 pytest.importorskip("safetensors")  # of the extras interop and parity
 
@@ -102,7 +104,8 @@ def save_run(directory, variables, mean, std, channels=3):
     flat = {"/".join(path): leaf for path, leaf in flatten(variables).items()}
     np.savez(directory / "weights.npz", **flat)
     picture = {"channels": channels, "mean": mean, "std": std}
-    (directory / "classifier.json").write_text(json.dumps({"preprocess": picture}))
+    card = {"model_name": "mobilenet_v2", "preprocess": picture}
+    (directory / "classifier.json").write_text(json.dumps(card))
 
 
 def test_networks_without_a_stem_in_the_tables_want_the_same_normalisation(
@@ -154,6 +157,33 @@ def test_bad_files_are_told_in_one_line(mobilenet, other, tmp_path):
         load(tmp_path / "gone.pth", other)
     with pytest.raises(InputError, match=r"weights.npz: no such file"):
         load(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"model_name": "mobilenet_v2", "prepr',
+        b"\xff\xfe\x00",
+        b"[]",
+        b'{"model_name": "mobilenet_v2"}',
+        b'{"preprocess": {"mean": [0.5], "std": [0.5], "channels": 3}}',
+        b'{"preprocess": {"mean": [0, 0], "std": [1], "channels": 3}}',
+    ],
+)
+def test_a_damaged_card_of_a_run_is_told_in_one_line(content, tmp_path, monkeypatch):
+    save_run(tmp_path, {}, mean=[0.5], std=[0.5])
+    (tmp_path / "classifier.json").write_bytes(content)
+    monkeypatch.setattr("covjax.pretrained.initialise", lambda *_: {})  # it is slow
+    run = config.Run()
+    run.model = config.Model(name="coronet", pretrained=str(tmp_path))
+    line = r"^\S*classifier.json: damaged: [^\n]+$"
+    for read in (
+        lambda: weights.open_source(str(tmp_path)),
+        lambda: pretrained(run, 3),
+    ):
+        with pytest.raises(InputError, match=line):
+            read()
 
 
 def test_hub(mobilenet, other, tmp_path, monkeypatch):

@@ -87,6 +87,8 @@ def test_keras_totals(name, kwargs, size, channels, num_classes, total):
     [
         ("darkcovidnet", {}, 256, 3, 2, 1_164_434),
         ("capsnet", {"decoder": True}, 28, 1, 10, 8_215_568),
+        # 512, 1024 and 128 * 128 units after two capsules of 16
+        ("conv_capsnet", {"decoder": True}, 128, 1, 2, 3_448_192 + 17_335_808),
         # the published fit does not depend on where the strides stand
         ("covidnet_b", {"stride_depthwise": True}, 480, 3, 3, 11_703_883),
     ],
@@ -263,16 +265,36 @@ def test_primary_capsules(model, capsules):
     assert kernel.shape == (number, model.num_classes, 8, 16)
 
 
-def test_capsnet_draws_the_picture():
-    model = CapsNet(num_classes=3, decoder=True)
-    x = jax.random.uniform(KEY, (2, 17, 20, 1))
-    variables = jit(lambda x: model.init(KEY, x, train=False))(x)
-    lengths, state = jit(
-        lambda v, x: model.apply(v, x, train=True, mutable="intermediates")
-    )({"params": variables["params"]}, x)
-    assert lengths.shape == (2, 3)
-    (picture,) = state["intermediates"]["reconstruction"]
-    assert picture.shape == x.shape
+@pytest.mark.parametrize(
+    ("network", "shape"), [(CapsNet, (2, 17, 20, 1)), (ConvCapsNet, (2, 72, 72, 1))]
+)
+def test_capsnets_draw_the_picture(network, shape):
+    """Of the label's capsule where it is given; the lengths are the encoder's."""
+    model = network(num_classes=3, decoder=True)
+    x = jax.random.uniform(KEY, shape)
+    params = jit(lambda x: model.init(KEY, x, train=False))(x)["params"]
+
+    def draw(params, labels):
+        lengths, state = model.apply(
+            {"params": params}, x, train=True, labels=labels, mutable="intermediates"
+        )
+        return lengths, *state["intermediates"]["reconstruction"]
+
+    @jit
+    def run(params):
+        lengths, longest = draw(params, None)
+        label = lengths.argmax(-1)
+        same, other = draw(params, label), draw(params, (label + 1) % 3)
+        encoder = {name: leaf for name, leaf in params.items() if name != "decoder"}
+        alone = network(3).apply({"params": encoder}, x, train=False)
+        return (lengths, other[0], alone), (longest, same[1], other[1])
+
+    lengths, (longest, same, other) = map(np.asarray, run(params))
+    assert lengths[0].shape == (2, 3)
+    np.testing.assert_allclose(lengths, lengths[:1].repeat(3, 0), rtol=1e-5)
+    assert longest.shape == x.shape
+    np.testing.assert_array_equal(same, longest)
+    assert (other != longest).any(axis=(1, 2, 3)).all()
 
 
 @pytest.mark.parametrize("name", ["covid_caps", "capsnet", "conv_capsnet"])
