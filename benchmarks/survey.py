@@ -115,7 +115,7 @@ def once(
         return None, f"not run: {error}", 0
     if flags.list:
         return None, "not run yet", 0
-    parts = [f"row{row.number:02d}", *row.variant.split(","), digest(run)[:8]]
+    parts = [f"row{row.number:02d}", *row.variant.split(","), digest(run)]
     place = flags.workdir / "-".join(filter(None, parts))
     uninterrupted, start = not place.exists(), time.perf_counter()
     status = train([
@@ -225,12 +225,32 @@ def train(words: Sequence[str]) -> int:
         return 128 - status if status < 0 else status
 
 
-def digest(run: config.Run) -> str:
-    """Of everything in the recipe but where its files lie."""
+def recipe(run: config.Run) -> dict[str, Any]:
+    """Everything in the recipe but where its files lie, as it reads back from JSON."""
     values = config.to_dict(run)
     for name in ("dir", "manifest", "cache_dir"):
         del values["data"][name]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+    return json.loads(json.dumps(values))
+
+
+def same(there: dict[str, Any], run: config.Run) -> bool:
+    """Whether a line's recipe is this one; a field it lacks is newer, and as usual."""
+    try:
+        return recipe(config.from_dict(there)) == recipe(run)
+    except InputError:  # a field that is no more
+        return False
+
+
+def digest(run: config.Run) -> str:
+    """Of what the recipe says; it stays when covjax gets a field more."""
+    usual = recipe(config.Run())
+    said = {
+        f"{section}.{name}": value
+        for section, fields in recipe(run).items()
+        for name, value in fields.items()
+        if value != usual[section][name]
+    }
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]
 
 
 def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
@@ -241,7 +261,7 @@ def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
         line
         for path in sorted(harness.RESULTS.glob(f"{SCRIPT[smoke]}-*.jsonl"))
         for line in harness.read_results(path)
-        if (line["row"], line["recipe"]) == (row.key, digest(run))
+        if line["row"] == row.key and same(line["recipe"], run)
     ]
     return max(found, key=lambda line: line["time"]) if found else None
 
@@ -255,7 +275,7 @@ def changed(row: Row, smoke: bool) -> Line | None:
         for line in harness.read_results(path):
             if line["row"] == row.key and line["overrides"]:
                 with contextlib.suppress(InputError):  # a field that is no more
-                    if digest(load(row, smoke, line["overrides"])) == line["recipe"]:
+                    if same(line["recipe"], load(row, smoke, line["overrides"])):
                         found.append(line)
     return max(found, key=lambda line: line["time"]) if found else None
 
@@ -283,7 +303,7 @@ def record(
         # as typed, but for the places of this machine
         "command": " ".join(["python -m benchmarks.survey", row.key, *overrides]),
         "row": row.key,
-        "recipe": digest(run),
+        "recipe": recipe(run),
         "data": metrics["card"]["name"],
         "overrides": overrides,
         "measured": {name: value_at(metrics, path) for name, path in row.measures}

@@ -173,6 +173,22 @@ def test_bad_words_are_one_line(trained, words, message):
     assert not trained
 
 
+def test_a_result_belongs_to_its_recipe_wherever_the_files_lie():
+    run = config.Run()
+    run.train.epochs = 7
+    there, place = survey.recipe(run), survey.digest(run)
+    del there["train"]["remat"]
+    assert survey.same(there, run)
+    run.train.remat = True
+    assert not survey.same(there, run)
+    assert survey.digest(run) != place
+    run.train.remat = False
+    run.data.dir = "elsewhere"
+    assert survey.digest(run) == place
+    there["train"]["gone"] = 1
+    assert not survey.same(there, run)
+
+
 def test_figures():
     assert figure(HALF) == "50.0 % [25.0, 75.0]"
     assert figure({"estimate": None, "reason": "one class"}) == "undefined: one class"

@@ -372,3 +372,22 @@ def test_signals_are_left_alone_in_other_threads(tmp_path):
     thread.start()
     thread.join()
     assert caught == [True]
+
+
+def test_a_run_from_before_a_field_goes_on(tmp_path):
+    run = settings()
+    loop.claim(tmp_path, run)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    del values["train"]["remat"]
+    path.write_text(json.dumps(values))
+    loop.check_workdir(tmp_path, run)
+    with pytest.raises(InputError, match=r"config\.train\.remat is False there"):
+        loop.check_workdir(tmp_path, settings(remat=True))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"train": 3}', '{"train": {"x": 1}}'])
+def test_a_damaged_recipe_of_a_run_is_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json: damaged"):
+        loop.check_workdir(tmp_path, settings())
