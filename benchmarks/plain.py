@@ -63,10 +63,51 @@ def stems() -> Iterator[None]:
             return own(x, kernel, strides=strides, padding=padding, dilation=dilation,
                        groups=groups)  # fmt: skip
         sides = conv.padding_sides(x.shape[1:3], kernel.shape[:2], strides, padding)
-        return conv_forms.space_to_depth(x, kernel, strides, sides)
+        return space_to_depth(x, kernel, strides, sides)
 
     with mock.patch.object(conv, "convolve", convolve):
         yield
+
+
+def space_to_depth(
+    x: jax.Array, kernel: jax.Array, strides: forms.Pair, sides: forms.Sides
+) -> jax.Array:
+    """A convolution with strides as one without, over blocks of pixels as channels.
+
+    Args:
+      x: ``[batch, height, width, in]``.
+      kernel: ``[kh, kw, in, out]``.
+      strides: of height and width; they are the sides of a block.
+      sides: (low, high) padding of height and width.
+
+    Returns:
+      ``[batch, h, w, out]``.
+    """
+    spans = conv_forms.out_spans(x.shape[1:3], kernel.shape[:2], strides, sides)
+    grown = [-(-k // s) * s for k, s in zip(kernel.shape[:2], strides)]
+    more = [(0, g - k) for g, k in zip(grown, kernel.shape[:2])]
+    kernel = jnp.pad(kernel, (*more, (0, 0), (0, 0)))
+    read = [s * (n - 1) + g for s, n, g in zip(strides, spans, grown)]
+    ends = [r - n - low for r, n, (low, _) in zip(read, x.shape[1:3], sides)]
+    margins = [(low, end, 0) for (low, _), end in zip(sides, ends)]
+    padded = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *margins, (0, 0, 0)))
+    return jax.lax.conv_general_dilated(
+        blocks(padded, strides, axis=1),
+        blocks(kernel, strides, axis=0),
+        window_strides=(1, 1),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def blocks(x: jax.Array, side: forms.Pair, axis: int) -> jax.Array:
+    """Joins the pixels of each block, at `axis` and the next, with the axis after."""
+    *before, height, width, depth = x.shape[: axis + 3]
+    rows, columns = height // side[0], width // side[1]
+    cut = x.reshape(*before, rows, side[0], columns, side[1], *x.shape[axis + 2 :])
+    cut = jnp.swapaxes(cut, axis + 1, axis + 2)
+    joined = side[0] * side[1] * depth
+    return cut.reshape(*before, rows, columns, joined, *x.shape[axis + 3 :])
 
 
 FORMS: dict[str, Callable[[], AbstractContextManager]] = {

@@ -93,13 +93,18 @@ def test_the_roofline_is_the_slower_of_two():
     assert work.images_per_second("infer", 4, slow) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("form", ["plain", "literal"])
-def test_other_forms_are_the_same_network(form):
+@pytest.mark.parametrize(
+    ("form", "name", "size", "kwargs"),
+    [
+        ("plain", "covxnet32", 16, {"depth": 1, "dilations": (2, 1)}),
+        ("literal", "covid_caps", 16, {}),
+        ("stems", "squeezenet1_1", 33, {"dropout": 0.0}),  # 3x3, strides 2, unpadded
+    ],
+)
+def test_other_forms_are_the_same_network(form, name, size, kwargs):
     from benchmarks.plain import FORMS
 
-    name = "covid_caps" if form == "literal" else "covxnet32"
-    kwargs = {} if form == "literal" else {"depth": 1, "dilations": (2, 1)}
-    case = side.Case(name, "train", 2, 16, "float32", kwargs)
+    case = side.Case(name, "train", 2, size, "float32", kwargs)
     model, variables = case.network(), side.draw(case.shapes())
     x = jnp.asarray(side.normalised(case.pictures(2)))
 

@@ -86,47 +86,6 @@ def gathered(x: jax.Array, kernel: jax.Array, strides: Pair, sides: Sides) -> ja
     return by_pixel(jnp.concatenate(seen, axis=-1), weights)
 
 
-def space_to_depth(
-    x: jax.Array, kernel: jax.Array, strides: Pair, sides: Sides
-) -> jax.Array:
-    """A convolution with strides as one without, over blocks of pixels as channels.
-
-    Args:
-      x: ``[batch, height, width, in]``.
-      kernel: ``[kh, kw, in, out]``.
-      strides: of height and width; they are the sides of a block.
-      sides: (low, high) padding of height and width.
-
-    Returns:
-      ``[batch, h, w, out]``.
-    """
-    spans = out_spans(x.shape[1:3], kernel.shape[:2], strides, sides)
-    grown = [-(-k // s) * s for k, s in zip(kernel.shape[:2], strides)]
-    more = [(0, g - k) for g, k in zip(grown, kernel.shape[:2])]
-    kernel = jnp.pad(kernel, (*more, (0, 0), (0, 0)))
-    read = [s * (n - 1) + g for s, n, g in zip(strides, spans, grown)]
-    ends = [r - n - low for r, n, (low, _) in zip(read, x.shape[1:3], sides)]
-    margins = [(low, end, 0) for (low, _), end in zip(sides, ends)]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *margins, (0, 0, 0)))
-    return lax.conv_general_dilated(
-        blocks(padded, strides, axis=1),
-        blocks(kernel, strides, axis=0),
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def blocks(x: jax.Array, side: Pair, axis: int) -> jax.Array:
-    """Joins the pixels of each block, at `axis` and the next, with the axis after."""
-    *before, height, width, depth = x.shape[: axis + 3]
-    rows, columns = height // side[0], width // side[1]
-    cut = x.reshape(*before, rows, side[0], columns, side[1], *x.shape[axis + 2 :])
-    cut = jnp.swapaxes(cut, axis + 1, axis + 2)
-    joined = side[0] * side[1] * depth
-    return cut.reshape(*before, rows, columns, joined, *x.shape[axis + 3 :])
-
-
 def out_spans(
     size: Sequence[int], kernel_size: Sequence[int], strides: Pair, sides: Sides
 ) -> list[int]:
