@@ -1,11 +1,13 @@
-"""From the start of a process to its first training step, cold and warm.
+"""From the start of a process to its first trained pictures, cold and warm.
 
     python -m benchmarks.compile_time --config configs/densenet.py
 
 Each round starts two new processes on one empty compilation cache: the first compiles,
 the second finds the program there. The pictures are in their own cache before. Seconds
-count from the start of the interpreter and are told apart: imports, data, the step's
-program with its first run, the second step.
+count from the start of the interpreter and are told apart: imports, data, the first
+dispatch with its compilation, the second. A dispatch is what `covjax.train` asks of the
+device at once: a step on a CPU, an epoch elsewhere; --single-steps makes it a step
+everywhere, which says what the loop inside the program costs the compiler.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from itertools import pairwise
 
 from benchmarks import harness
 
-PHASES = ("imports", "data", "first_step", "second_step", "total")
+PHASES = ("imports", "data", "first_dispatch", "second_dispatch", "total")
 
 
 def main() -> None:
@@ -28,23 +30,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", default="configs/densenet.py", help="a recipe")
+    parser.add_argument(
+        "--single-steps", action="store_true", help="no loop inside the program"
+    )
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     harness.add_flags(parser)
     flags, overrides = parser.parse_known_args()
     if flags.started:
-        print(json.dumps(first_steps(flags.config, overrides, flags.started)))
+        print(json.dumps(first_dispatches(flags, overrides)))
         return
-    case = {"config": flags.config, "overrides": overrides}
+    case = {
+        "config": flags.config,
+        "overrides": overrides,
+        "single_steps": flags.single_steps,
+    }
     if not flags.again and harness.has_result("compile_time", case):
         return
     harness.check_quiet(flags.force)
     with tempfile.TemporaryDirectory() as cache:
-        in_a_process(flags.config, overrides, cache)  # prepares the pictures
+        in_a_process(flags, overrides, cache)  # prepares the pictures
     rows: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     for _ in range(flags.rounds):
         with tempfile.TemporaryDirectory() as cache:
             for temperature in rows:
-                row = in_a_process(flags.config, overrides, cache)
+                row = in_a_process(flags, overrides, cache)
                 rows[temperature].append(row)
     seconds = {
         temperature: {p: harness.spread([row[p] for row in found]) for p in PHASES}
@@ -53,16 +62,19 @@ def main() -> None:
     result = case | {"rounds": flags.rounds, "seconds": seconds}
     path = harness.write_result("compile_time", result)
     for temperature, phases in seconds.items():
-        total, first = phases["total"]["median"], phases["first_step"]["median"]
+        total, first = phases["total"]["median"], phases["first_dispatch"]["median"]
         print(
-            f"{flags.config}, {temperature}: first step after {total:.1f} s, "
+            f"{flags.config}, {temperature}: first dispatch done after {total:.1f} s, "
             f"of which {first:.1f} s compile and run it; {path}"
         )
 
 
-def in_a_process(source: str, overrides: list[str], cache: str) -> dict[str, float]:
+def in_a_process(
+    flags: argparse.Namespace, overrides: list[str], cache: str
+) -> dict[str, float]:
     """The seconds that a new process tells of."""
-    command = [sys.executable, "-m", "benchmarks.compile_time", "--config", source]
+    command = [sys.executable, "-m", "benchmarks.compile_time"]
+    command += ["--config", flags.config, *["--single-steps"] * flags.single_steps]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
     done = subprocess.run(
         [*command, "--started", str(time.time()), *overrides],
@@ -74,32 +86,36 @@ def in_a_process(source: str, overrides: list[str], cache: str) -> dict[str, flo
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def first_steps(source: str, overrides: list[str], started: float) -> dict[str, float]:
-    """Trains two steps as covjax.train does; seconds of each phase."""
+def first_dispatches(
+    flags: argparse.Namespace, overrides: list[str]
+) -> dict[str, float]:
+    """Trains as covjax.train does until the second dispatch; seconds of each phase."""
     from covjax import cli, data
+    from covjax.training import parallel
     from covjax.training.history import Record
     from covjax.training.memory import keep_freed_memory
-    from covjax.training.parallel import enable_compilation_cache
     from covjax.training.trainer import Trainer
 
-    run = cli.load_config(source, overrides)
+    run = cli.load_config(flags.config, overrides)
     keep_freed_memory()
-    enable_compilation_cache()
-    times = [started, time.time()]
+    parallel.enable_compilation_cache()
+    if flags.single_steps:
+        parallel.scans_are_fast = lambda device: False
+    times = [flags.started, time.time()]
     splits = data.load(run.data)
     times.append(time.time())
     trainer = Trainer(run, splits.train, splits.validation)
-    runner = trainer.runner(0)
-    record = Record(data="")
-    state = runner.place(trainer.enter(trainer.create(), record))
-    pictures, labels = splits.train.images, splits.train.labels
-    size = run.train.batch_size
-    batch = (pictures[:size], labels[:size])
-    for _, sums in runner.batches(state, [batch] * 2):
-        float(sums["loss"])
-        times.append(time.time())
+    state = trainer.create()
+    while len(times) < len(PHASES):  # an epoch may be one dispatch
+        record = Record(data="")
+        for placed, sums in trainer.dispatches(trainer.enter(state, record), record):
+            state = placed
+            float(sums["loss"].sum())
+            times.append(time.time())
+            if len(times) == len(PHASES):
+                break
     seconds = [after - before for before, after in pairwise(times)]
-    return dict(zip(PHASES, [*seconds, times[3] - started]))
+    return dict(zip(PHASES, [*seconds, times[3] - flags.started]))
 
 
 if __name__ == "__main__":

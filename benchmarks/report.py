@@ -170,13 +170,13 @@ def feeding_table(inputs: list[Line], streams: list[Line]) -> str:
 
 def compile_table(lines: list[Line]) -> str:
     """Seconds to the first step."""
-    found = newest(lines, ("config", "overrides", "device"))
+    found = newest(lines, ("config", "overrides", "single_steps", "device"))
     rows = []
     for line in found:
         cold, warm = line["seconds"]["cold"], line["seconds"]["warm"]
         rows.append(
             [
-                line["config"],
+                line["config"] + ", single steps" * line["single_steps"],
                 line["device"],
                 interval(cold["total"], 1),
                 interval(warm["total"], 1),
@@ -185,7 +185,7 @@ def compile_table(lines: list[Line]) -> str:
         )
     if not rows:
         return ""
-    header = ["recipe", "device", "first step, cold, s", "warm, s", "imports, s"]
+    header = ["recipe", "device", "first dispatch, cold, s", "warm, s", "imports, s"]
     return f"{table(header, rows)}\n\n{commands(found)}"
 
 
