@@ -3,14 +3,14 @@
 #
 #     benchmarks/gpu_suite.sh            seeds folds headline tables; meant for 25 minutes,
 #                                        not yet run whole on a GPU
-#     benchmarks/gpu_suite.sh flags      one step; besides those: small infer flags start
+#     benchmarks/gpu_suite.sh flags      one step; besides those: small infer forms flags
+#                                        start
 #     benchmarks/gpu_suite.sh --tiny     the same with tiny shapes, on a CPU too
 #
-# Compiling took most of the time that has been seen. On
-# an H100 with jaxlib 0.11.2 DarkCovidNet's first epoch took 83 s, of which training was
-# 0.15 s, and ResNet-50 was not ready for its comparison after three
-# minutes. So a step compiles as little as it can, and PyTorch runs in channels_last
-# alone, the faster layout in timm's tables of an RTX 3090.
+# On an H100 with jaxlib 0.11.2 the bare step of ResNet-50 compiled in 14 s, but the first
+# epoch of DarkCovidNet, one scan in one program, took 83 s, of which training was 0.15 s;
+# why is not known, and `start` measures it with and without the scan. PyTorch runs in
+# channels_last alone, the faster layout in timm's tables of an RTX 3090.
 #
 # Each step writes a result line as soon as it has one and skips what is there already,
 # so a suite that was cut off goes on. COVJAX_RESULTS_DIR: where the lines go.
@@ -61,6 +61,17 @@ infer() {
         --forms unfolded
 }
 
+forms() { # other forms of one operation, and where the step's time goes
+    local model=resnet50
+    $tiny && model=resnet18
+    "$python" -m benchmarks.throughput --models $model --modes train --sizes $size \
+        --batches "${batches[@]}" --precisions bfloat16 --rounds $rounds \
+        --window $window --forms pools stems "${extra[@]}"
+    "$python" -m benchmarks.kernels --model $model --batch "${batches[0]}" \
+        --size $((size ? size : 224)) --precision bfloat16 --window $window \
+        --rounds $rounds "${extra[@]}"
+}
+
 accuracy() {
     "$python" -m benchmarks.accuracy "${extra[@]}" "$@"
 }
@@ -96,9 +107,11 @@ flags() {
 }
 
 start() {
-    local recipe=configs/densenet.py
+    local recipe=configs/medmnist.py:smoke
     $tiny && recipe=configs/survey/row08_darkcovidnet.py:three,smoke
-    "$python" -m benchmarks.compile_time --config $recipe --rounds 2 "${extra[@]}"
+    local times=("$python" -m benchmarks.compile_time --rounds 1 "${extra[@]}")
+    "${times[@]}" --config $recipe
+    "${times[@]}" --config $recipe --single-steps
 }
 
 status=0
