@@ -112,8 +112,17 @@ class TestCombination:
         said, labels = drawn(2, 12, 3), np.arange(12) % 3
         joined = combine(rule, said, labels)
         again = Combination.from_dict(json.loads(json.dumps(joined.to_dict())))
-        np.testing.assert_allclose(again(said), joined(said), rtol=1e-5)
+        np.testing.assert_array_equal(again(said), joined(said))
         np.testing.assert_allclose(joined(said).sum(axis=1), 1, rtol=1e-5)
+
+    @pytest.mark.parametrize("rule", ensemble.RULES)
+    def test_a_picture_alone_or_among_others(self, rule):
+        said = drawn(9, 101, 4)
+        joined = combine(rule, said, np.arange(101) % 4)
+        together = joined(said)
+        for row in range(101):
+            alone = joined(said[:, row : row + 1])
+            np.testing.assert_array_equal(alone[0], together[row])
 
     def test_a_class_without_pictures(self):
         with pytest.raises(InputError, match="no picture of class 2"):
