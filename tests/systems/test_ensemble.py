@@ -191,8 +191,8 @@ def test_stacking_does_not_trust_a_network_that_memorises(tmp_path, monkeypatch)
         }
         return Memory(prepare, known, 2)
 
-    def report(run, splits, workdir, score):
-        return score(splits.test)
+    def report(run, splits, workdir, parts):
+        return parts.scores(splits.test.images)
 
     monkeypatch.setattr(ensemble, "train_member", train_member)
     monkeypatch.setattr(ensemble.outcome, "report", report)
@@ -264,7 +264,7 @@ def test_a_trunk_is_taken_and_nothing_else():
             ensemble.with_trunk(fresh, lacking, ("stem", "stage"))
 
 
-def test_two_stages_from_recipe_to_report(tmp_path):
+def test_two_stages_from_recipe_to_report(tmp_path, predicts_as_evaluated):
     """Row 17: the second stage keeps the first one's trunk, frozen."""
     members = (
         {"model": "covxnet32", "size": 32},
@@ -295,6 +295,7 @@ def test_two_stages_from_recipe_to_report(tmp_path):
     assert metrics["classes"] == ["normal", "covid19"]
     joined = json.loads((tmp_path / "second/combination.json").read_text())
     assert sum(joined["weights"]) == pytest.approx(1)
+    predicts_as_evaluated(tmp_path / "second")
     absent = [*words[:-1], f"--config.model.pretrained={tmp_path / 'nowhere'}"]
     with pytest.raises(InputError, match=r"nowhere/covxnet32/classifier\.json: no"):
         train.main(["--config", recipe, "--workdir", str(tmp_path / "x"), *absent])
