@@ -1,5 +1,7 @@
 """Judge pictures with a finished run: probabilities, decision, heat map, warnings.
 
+A run of a network, or of a system made of several.
+
 python -m covjax.predict --workdir runs/RUN scans/ --out predictions
 """
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from covjax.evaluation.familiarity import Familiarity
     from covjax.inference import Classifier
+    from covjax.systems.finished import System
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def parser() -> cli.Parser:
         help="for predictions.csv and predictions.json (default: predictions)",
     )
     result.add_argument(
-        "--heatmaps", action="store_true", help="draw Grad-CAM of the decision too"
+        "--heatmaps", action="store_true", help="draw Grad-CAM of a network's decision"
     )
     return result
 
@@ -69,12 +72,18 @@ def main(arguments: Sequence[str]) -> int:
 
     from tqdm import tqdm
 
+    from covjax import systems
     from covjax.evaluation.familiarity import Familiarity
-    from covjax.inference import Classifier
     from covjax.training.parallel import enable_compilation_cache
 
     enable_compilation_cache()
-    classifier = Classifier.load(flags.workdir)
+    classifier = systems.load(flags.workdir)
+    explained = classifier if flags.heatmaps else None
+    if isinstance(explained, systems.System):
+        raise InputError(
+            f"--heatmaps: {flags.workdir} is a system, {explained.name}, and only "
+            "networks have heat maps; leave it out"
+        )
     familiarity = Familiarity.load(flags.workdir)
     files = sorted(set(listed(flags.paths)))
     if not files:
@@ -85,8 +94,8 @@ def main(arguments: Sequence[str]) -> int:
         for start in range(0, len(files), classifier.batch_size):
             some = files[start : start + classifier.batch_size]
             found = judge(classifier, familiarity, some)
-            if flags.heatmaps:
-                draw_heatmaps(classifier, found, flags.out)
+            if explained is not None:
+                draw_heatmaps(explained, found, flags.out)
             rows += [row for row, _ in found]
             bar.update(len(some))
     write(rows, flags.out)
@@ -110,7 +119,9 @@ def listed(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def judge(
-    classifier: "Classifier", familiarity: "Familiarity", files: Sequence[Path]
+    classifier: "Classifier | System",
+    familiarity: "Familiarity",
+    files: Sequence[Path],
 ) -> list[tuple[dict[str, Any], "Prepared | None"]]:
     """A row for each file, with its prepared picture where it could be read."""
     import numpy as np
@@ -140,7 +151,9 @@ def judge(
     return results
 
 
-def read(classifier: "Classifier", file: Path, row: dict[str, Any]) -> Prepared:
+def read(
+    classifier: "Classifier | System", file: Path, row: dict[str, Any]
+) -> Prepared:
     """Reads and prepares one file as training did."""
     from covjax.data.readers import read_image
 
@@ -149,7 +162,7 @@ def read(classifier: "Classifier", file: Path, row: dict[str, Any]) -> Prepared:
     return Prepared(row, (width, height), classifier.preprocess(picture.array))
 
 
-def decided(classifier: "Classifier", scores: "np.ndarray") -> dict[str, Any]:
+def decided(classifier: "Classifier | System", scores: "np.ndarray") -> dict[str, Any]:
     """Probabilities, the likeliest class, and calls at the frozen thresholds."""
     names = classifier.class_names
     row: dict[str, Any] = {

@@ -14,28 +14,33 @@ def resized(images: ImageSet, size: int) -> ImageSet:
 
     Streamed pictures stay undecoded, and are resized as they are decoded.
     """
-    pictures = images.images
-    if pictures.shape[1:3] == (size, size):
+    if images.images.shape[1:3] == (size, size):
         return images
+    new = resized_pictures(images.images, size)
+    masks = images.masks
+    if masks is not None and not isinstance(new, LazyImages):
+        old, masks = masks, np.empty(new.shape[:3], np.uint8)
+        for row in range(len(new)):
+            masks[row] = resize_mask(old[row], size)
+    return dataclasses.replace(images, images=new, masks=masks)
+
+
+def resized_pictures(pictures: np.ndarray, size: int) -> np.ndarray:
+    """Uint8 ``[n, h, w, channels]`` to ``[n, size, size, channels]``; see `resized`."""
+    if pictures.shape[1:3] == (size, size):
+        return pictures
     if isinstance(pictures, LazyImages):
         read = pictures.read
-        smaller = dataclasses.replace(
+        return dataclasses.replace(
             pictures,
             read=lambda row: resize_picture(read(row), size),
             picture_shape=(size, size, pictures.picture_shape[2]),
             key=f"{pictures.key} at {size}",
         )
-        return dataclasses.replace(images, images=smaller)
-    shape = (len(pictures), size, size, pictures.shape[3])
-    new = np.empty(shape, np.uint8)
+    new = np.empty((len(pictures), size, size, pictures.shape[3]), np.uint8)
     for row in range(len(new)):
         new[row] = resize_picture(pictures[row], size)
-    masks = images.masks
-    if masks is not None:
-        old, masks = masks, np.empty(shape[:3], np.uint8)
-        for row in range(len(new)):
-            masks[row] = resize_mask(old[row], size)
-    return dataclasses.replace(images, images=new, masks=masks)
+    return new
 
 
 def resize_picture(picture: np.ndarray, size: int) -> np.ndarray:

@@ -26,7 +26,8 @@ class Familiarity:
     """What training pictures are like.
 
     Attributes:
-      references: float16 ``[k, features]``, embeddings of length 1.
+      references: float16 ``[k, features]``, embeddings of length 1; without features
+        no picture is far away.
       distance: limit on the mean distance to the nearest references.
       exposure: ``[2, 2]``: lowest and highest mean and deviation of grey values.
       sides: ``[2]``: smallest and largest side of a file in pixels; 0 is unknown.

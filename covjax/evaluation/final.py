@@ -1,7 +1,7 @@
 """The end of a network's run: the test split is opened once, and reported."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def finish(
         splits.validation, classifier.scores(splits.validation.images)
     )
     validation.save(workdir / "predictions_validation.npz")
-    learn_familiar(classifier, splits, workdir, run.train.seed)
+    learn_familiar(classifier.embeddings, splits, workdir, run.train.seed)
     test_set = open_test(
         splits, workdir, f"epoch {epoch}", "final evaluation of covjax.train"
     )
@@ -108,14 +108,24 @@ def finish(
 
 
 def learn_familiar(
-    classifier: Classifier, splits: Splits, workdir: Path, seed: int
+    embed: Callable[[np.ndarray], np.ndarray],
+    splits: Splits,
+    workdir: Path,
+    seed: int,
 ) -> None:
-    """Saves what training pictures are like, for the warnings of covjax.predict."""
+    """Saves what training pictures are like, for the warnings of covjax.predict.
+
+    Args:
+      embed: prepared pictures to embeddings, float32 ``[n, features]``.
+      splits: the data; the test split is not looked at.
+      workdir: of the run.
+      seed: draws the training pictures that are kept.
+    """
     count = min(len(splits.train), REFERENCES)
     rows = np.random.default_rng(seed).choice(len(splits.train), count, replace=False)
     familiarity = Familiarity.of(
         splits.train.subset(np.sort(rows)),
-        classifier.embeddings(splits.train.images[np.sort(rows)]),
-        classifier.embeddings(splits.validation.images),
+        embed(splits.train.images[np.sort(rows)]),
+        embed(splits.validation.images),
     )
     familiarity.save(workdir)

@@ -7,16 +7,21 @@ directory and ends with the same report as a single network's run.
 import dataclasses
 import difflib
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
 from covjax import config
 from covjax.data import Splits
 from covjax.errors import InputError
+from covjax.inference import Classifier
+from covjax.systems.finished import System, read_card
+from covjax.systems.segmenter import CARD as SEGMENTER
 
 # Each is a module of this package with a frozen dataclass `Settings`, made of
-# config.system.kwargs, and train(run, splits, workdir, settings), which returns what
-# stands in metrics.json.
+# config.system.kwargs; train(run, splits, workdir, settings), which returns what
+# stands in metrics.json; and, unless what it trains is one network in the end,
+# load(run, workdir, settings, class_names), which gives `finished.Parts`.
 SYSTEMS: tuple[str, ...] = (
     "anomaly",
     "cascade",
@@ -43,6 +48,48 @@ def train(run: config.Run, splits: Splits, workdir: Path) -> dict[str, Any]:
     module = importlib.import_module(f"covjax.systems.{known(run.system.name)}")
     settings = read_settings(module.Settings, run.system)
     return module.train(run, splits, workdir, settings)
+
+
+def load(workdir: Path) -> Classifier | System:
+    """What a finished run judges pictures with: its network, or its system.
+
+    Args:
+      workdir: of the run.
+
+    Raises:
+      InputError: for a run that has not finished or whose files are damaged, for a
+        part of a system that has no classes, and for a system that needs more than
+        pictures.
+    """
+    if (workdir / SEGMENTER).is_file():
+        raise InputError(
+            f"{workdir}: a segmenter finds lungs and knows no classes; name the run "
+            "that it is a part of"
+        )
+    run = read_recipe(workdir)
+    if run.system.name in ("", "gan_augmentation"):  # one network in the end
+        return Classifier.load(workdir)
+    module = importlib.import_module(f"covjax.systems.{known(run.system.name)}")
+    card = read_card(workdir)
+    settings = read_settings(module.Settings, run.system)
+    return System(
+        parts=module.load(run, workdir, settings, card["class_names"]), **card
+    )
+
+
+def read_recipe(workdir: Path) -> config.Run:
+    """The recipe of a run; the default one of a network that was saved by itself.
+
+    Raises:
+      InputError: where the file is damaged.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        return config.Run()
+    try:
+        return config.from_dict(json.loads(path.read_text()))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: damaged: {error}") from error
 
 
 def known(name: str) -> str:

@@ -26,10 +26,12 @@ from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
 from covjax.evaluation import bootstrap, intervals
 from covjax.files import write_json
+from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.network import train_network
 from covjax.training.losses import DEVIATIONS, MARGIN
 
+NETWORK = "network"  # its folder
 HEADS = "heads.json"  # what each head is worth by itself
 
 
@@ -55,17 +57,43 @@ def train(
             f"config.train.loss={run.train.loss!r}: the system 'anomaly' needs one of "
             f"{', '.join(DEVIATIONS)}"
         )
-    network = train_network(run, splits, workdir / "network")
+    detector = Detector(train_network(run, splits, workdir / NETWORK))
     heads: dict[str, Any] = {}
 
     def score(images: ImageSet) -> np.ndarray:
-        outputs = network.scored(images.images).outputs
+        outputs = detector.network.scored(images.images).outputs
         name = "validation" if images is splits.validation else "test"
         heads[name] = of_heads(outputs, images, run)
         write_json(workdir / HEADS, heads)
         return probabilities(outputs, run.train.loss)
 
-    return outcome.report(run, splits, workdir, score)
+    return outcome.report(run, splits, workdir, detector, score=score)
+
+
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "Detector":
+    """What `train` left in the work directory; `InputError` where that is damaged."""
+    return Detector(Classifier.load(workdir / NETWORK))
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network with an anomaly score; see `covjax.systems.finished.Parts`.
+
+    Attributes:
+      network: its loss is one of `covjax.training.losses.DEVIATIONS`.
+    """
+
+    network: Classifier
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """See `probabilities`."""
+        return probabilities(self.network.scored(images).outputs, self.network.loss)
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """Those of the network."""
+        return self.network.embeddings(images)
 
 
 def probabilities(outputs: np.ndarray, loss: str) -> np.ndarray:

@@ -79,15 +79,22 @@ def train(
         parts = without_parts(cascade, test, level=run.evaluation.level)
         return heat | {"parts": parts}
 
-    def score(images: ImageSet) -> np.ndarray:
-        return cascade.scores(images.images)
+    return outcome.report(run, splits, workdir, cascade, explanation=explanation)
 
-    return outcome.report(run, splits, workdir, score, explanation=explanation)
+
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "Cascade":
+    """What `train` left in the work directory; `InputError` where that is damaged."""
+    first, second = (
+        Classifier.load(workdir / name) for name in ("diseased", "disease")
+    )
+    return Cascade(first, second, class_names.index(settings.healthy or class_names[0]))
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Two networks that answer as one.
+    """Two networks that answer as one; see `covjax.systems.finished.Parts`.
 
     Attributes:
       first: tells healthy from diseased.
@@ -103,6 +110,10 @@ class Cascade:
         """Probabilities of the final classes, float32 ``[n, classes]``."""
         answers = self.first.scores(images), self.second.scores(images)
         return combine(*answers, self.healthy)
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """Those of the first network, which has seen all kinds of pictures."""
+        return self.first.embeddings(images)
 
 
 def check(run: config.Run, images: ImageSet, settings: Settings) -> int:

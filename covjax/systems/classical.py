@@ -100,16 +100,23 @@ class Fitted:
         how steep.
         """
         vectors = ((features - self.mean) / self.scale)[:, self.columns]
-        if self.margins:
-            distances = self.estimator.decision_function(vectors)
-            if distances.ndim == 1:
-                distances = np.stack([-distances, distances], axis=1) / 2
-            known = np.exp(distances - np.logaddexp.reduce(distances, axis=1)[:, None])
-        else:
-            known = self.estimator.predict_proba(vectors)
         result = np.zeros((len(features), self.num_classes), np.float32)
-        result[:, self.estimator.classes_] = known
+        for row, vector in zip(result, vectors, strict=True):
+            row[self.estimator.classes_] = self.ask(vector.copy())
         return result
+
+    def ask(self, vector: np.ndarray) -> np.ndarray:
+        """Shares ``[classes seen]`` of one scaled vector ``[k]``, contiguous.
+
+        One at a time: a matrix product's last bits depend on the number of rows, and
+        on how they lie in memory.
+        """
+        if not self.margins:
+            return self.estimator.predict_proba(vector[None])[0]
+        distances = self.estimator.decision_function(vector[None]).reshape(-1)
+        if len(distances) == 1:
+            distances = np.concatenate([-distances, distances]) / 2
+        return np.exp(distances - np.logaddexp.reduce(distances))
 
 
 def fit_pipeline(
@@ -136,6 +143,8 @@ def fit_pipeline(
     Raises:
       InputError: for settings that do not fit, also those that scikit-learn refuses.
     """
+    import sklearn
+
     pipeline.check(class_names)
     rng = np.random.default_rng(seed)
     mean, scale = features.mean(axis=0), features.std(axis=0)
@@ -159,6 +168,7 @@ def fit_pipeline(
             "training_counts": counts(labels, class_names),
             "resampled_counts": counts(targets, class_names),
             "converged": converged,
+            "scikit_learn": sklearn.__version__,
         },
     )
 

@@ -11,6 +11,7 @@ Differs from the paper: its meta-learner is not described; here it is a multinom
 logistic regression.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,14 +22,14 @@ import numpy as np
 from covjax import config
 from covjax.data import Splits
 from covjax.data.imageset import ImageSet
-from covjax.data.resized import resized
+from covjax.data.resized import resized, resized_pictures
 from covjax.data.splits import group_ids, k_fold
 from covjax.errors import InputError
 from covjax.files import write_json
 from covjax.inference import Classifier, make_network
 from covjax.systems import outcome
 from covjax.systems.network import train_network
-from covjax.systems.votes import combine
+from covjax.systems.votes import Combination, combine
 from covjax.training.state import initialise
 
 RULES = ("mean", "weighted", "majority", "stacking")
@@ -83,10 +84,6 @@ def train(
         for member in members
     ]
 
-    def ask(images: ImageSet) -> np.ndarray:
-        scored = [n.scores(resized(images, n.preprocess.size).images) for n in networks]
-        return np.stack(scored)
-
     if settings.rule == "stacking":
         unseen = [
             out_of_fold_of(run, splits, workdir / member.name, member, settings)
@@ -95,10 +92,59 @@ def train(
         joined = combine("stacking", np.stack(unseen), splits.train.labels)
     else:
         joined = combine(
-            settings.rule, ask(splits.validation), splits.validation.labels
+            settings.rule,
+            ask(networks, splits.validation.images),
+            splits.validation.labels,
         )
     write_json(workdir / COMBINATION, joined.to_dict())
-    return outcome.report(run, splits, workdir, lambda images: joined(ask(images)))
+    return outcome.report(run, splits, workdir, Ensemble(networks, joined))
+
+
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "Ensemble":
+    """What `train` left in the work directory; `InputError` where that is damaged."""
+    members = [read_member(run, entry) for entry in settings.members]
+    networks = [Classifier.load(workdir / member.name) for member in members]
+    path = workdir / COMBINATION
+    try:
+        joined = Combination.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: missing or damaged: {error}") from error
+    return Ensemble(networks, joined)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks that answer as one; see `covjax.systems.finished.Parts`.
+
+    Attributes:
+      networks: the members, each with its size of pictures.
+      joined: makes one answer of theirs.
+    """
+
+    networks: list[Classifier]
+    joined: Combination
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """The combination of the members' probabilities."""
+        return self.joined(ask(self.networks, images))
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """Those of the first member."""
+        first = self.networks[0]
+        return first.embeddings(resized_pictures(images, first.preprocess.size))
+
+
+def ask(networks: list[Classifier], images: np.ndarray) -> np.ndarray:
+    """What each member says, float32 ``[members, n, classes]``.
+
+    Args:
+      networks: the members.
+      images: uint8 ``[n, size, size, channels]``, resized for each.
+    """
+    scored = [n.scores(resized_pictures(images, n.preprocess.size)) for n in networks]
+    return np.stack(scored)
 
 
 def check(run: config.Run, images: ImageSet, settings: Settings) -> tuple[Member, ...]:

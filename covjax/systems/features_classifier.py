@@ -7,6 +7,8 @@ Bertolini, Teixeira, Silla, Costa 2020, Computer Methods and Programs in Biomedi
 after the classifier, with resampling, flat or along a hierarchy of pneumonia.
 """
 
+import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -25,12 +27,14 @@ from covjax.files import write_arrays, write_json
 from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
+from covjax.systems.finished import no_embeddings
 from covjax.systems.network import train_network, untrained_network
 
 LAYERS = ("map", "logits")
 FUSIONS = ("early", "sum", "product", "vote")
 FACTS, VECTORS = "classifiers.json", "training_features.npz"
-Extractor = Callable[[ImageSet], np.ndarray]
+LABELS, GROUPS = "labels", "groups"  # columns of it, beside the features
+Extractor = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,36 +75,83 @@ def train(
       InputError: for settings or data that do not fit; and as
         `covjax.training.loop.fit`.
     """
-    pipeline = check(settings, splits.train)
-    sets = feature_sets(run, splits, workdir, settings)
-    vectors = {name: extract(splits.train) for name, extract in sets.items()}
-    groups = group_ids(splits.train.patients, splits.train.files)[0]
-    columns = dict(vectors, labels=splits.train.labels, groups=groups)
-    write_arrays(workdir / VECTORS, columns)
-    if settings.fusion == "early":
-        vectors = {"all": np.concatenate(list(vectors.values()), axis=1)}
-    fitted = {
-        name: fit_pipeline(
-            rows,
-            splits.train.labels,
-            groups,
-            splits.train.class_names,
-            pipeline,
-            run.train.seed,
-        )
-        for name, rows in vectors.items()
+    check(settings, splits.train)
+    make = train_network if settings.fine_tune else untrained_network
+    networks = {
+        model.name: make(replace(run, model=model), splits, workdir / model.name)
+        for model in networks_of(run, settings)
     }
+    sets = feature_sets(networks, settings)
+    groups = group_ids(splits.train.patients, splits.train.files)[0]
+    columns = {name: extract(splits.train.images) for name, extract in sets.items()}
+    columns |= {LABELS: splits.train.labels, GROUPS: groups}
+    write_arrays(workdir / VECTORS, columns)
+    fitted = fit_classifiers(
+        run, columns, list(sets), splits.train.class_names, settings
+    )
     write_json(workdir / FACTS, {name: part.facts for name, part in fitted.items()})
-
-    def score(images: ImageSet) -> np.ndarray:
-        found = [extract(images) for extract in sets.values()]
-        return fuse(list(fitted.values()), found, settings.fusion)
-
-    return outcome.report(run, splits, workdir, score)
+    parts = FeaturesClassifier(sets, list(fitted.values()), settings.fusion)
+    return outcome.report(run, splits, workdir, parts)
 
 
-def check(settings: Settings, images: ImageSet) -> Pipeline:
-    """The pipeline of the settings; `InputError` for values that are not allowed."""
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "FeaturesClassifier":
+    """What `train` left in the work directory; the classifiers are fitted again.
+
+    Raises:
+      InputError: where a file is missing or damaged, and where the classifiers are not
+        those of the run, as may be with another version of scikit-learn.
+    """
+    networks = {
+        model.name: Classifier.load(workdir / model.name)
+        for model in networks_of(run, settings)
+    }
+    sets = feature_sets(networks, settings)
+    try:
+        with np.load(workdir / VECTORS, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in (*sets, LABELS, GROUPS)}
+        facts = json.loads((workdir / FACTS).read_text())
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{workdir}: missing or damaged: {error}") from error
+    fitted = fit_classifiers(run, columns, list(sets), class_names, settings)
+    for name, part in fitted.items():
+        for key, here in part.facts.items():
+            there = facts.get(name, {}).get(key)
+            if here != there:
+                raise InputError(
+                    f"{workdir / FACTS}: {name}: {key} is {there!r}, but {here!r} when "
+                    "fitted again; use the version of scikit-learn that it names"
+                )
+    return FeaturesClassifier(sets, list(fitted.values()), settings.fusion)
+
+
+@dataclass(frozen=True)
+class FeaturesClassifier:
+    """Features to probabilities; see `covjax.systems.finished.Parts`.
+
+    Attributes:
+      sets: what gives each set of features, by name.
+      fitted: one classifier of each set, or one of all for ``"early"``.
+      fusion: one of `FUSIONS`.
+    """
+
+    sets: dict[str, Extractor]
+    fitted: list[Fitted]
+    fusion: str
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """See `fuse`."""
+        found = [extract(images) for extract in self.sets.values()]
+        return fuse(self.fitted, found, self.fusion)
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """None: features of different kinds have no common scale."""
+        return no_embeddings(images)
+
+
+def check(settings: Settings, images: ImageSet) -> None:
+    """Raises `InputError` for settings or data that do not fit."""
     names = {f.name for f in fields(Pipeline)}
     for name in settings.pipeline:
         if name not in names:
@@ -124,40 +175,74 @@ def check(settings: Settings, images: ImageSet) -> Pipeline:
         raise InputError(
             "config.system.name='features_classifier': needs one label a picture"
         )
-    pipeline = Pipeline(**settings.pipeline)
-    pipeline.check(images.class_names)
-    return pipeline
+    Pipeline(**settings.pipeline).check(images.class_names)
 
 
-def feature_sets(
-    run: config.Run, splits: Splits, workdir: Path, settings: Settings
-) -> dict[str, Extractor]:
-    """What gives each set of features, by name; trains networks where asked to."""
+def networks_of(run: config.Run, settings: Settings) -> list[config.Model]:
+    """The model section of each network, by whose name its folder is called."""
     networks = dict(settings.networks)
     if not networks and not settings.textures:
         networks = {run.model.name: run.model.pretrained}
-    make = train_network if settings.fine_tune else untrained_network
-    sets: dict[str, Extractor] = {}
-    for name, weights in networks.items():
-        kwargs = run.model.kwargs if name == run.model.name else {}
-        model = replace(run.model, name=name, pretrained=weights, kwargs=kwargs)
-        network = make(replace(run, model=model), splits, workdir / name)
-        sets[name] = partial(network_features, network, settings.layer)
-    for name in settings.textures:
-        sets[name] = partial(texture_features, name)
-    return sets
+    return [
+        replace(
+            run.model,
+            name=name,
+            pretrained=weights,
+            kwargs=run.model.kwargs if name == run.model.name else {},
+        )
+        for name, weights in networks.items()
+    ]
 
 
-def network_features(network: Classifier, layer: str, images: ImageSet) -> np.ndarray:
+def feature_sets(
+    networks: dict[str, Classifier], settings: Settings
+) -> dict[str, Extractor]:
+    """What gives each set of features, by name: the networks, then the textures."""
+    sets: dict[str, Extractor] = {
+        name: partial(network_features, network, settings.layer)
+        for name, network in networks.items()
+    }
+    return sets | {name: partial(texture_features, name) for name in settings.textures}
+
+
+def network_features(network: Classifier, layer: str, images: np.ndarray) -> np.ndarray:
     """What a network makes of pictures, float32 ``[n, features]``."""
     if layer == "logits":
-        return network.scored(images.images).outputs
-    return network.embeddings(images.images)
+        return network.scored(images).outputs
+    return network.embeddings(images)
 
 
-def texture_features(name: str, images: ImageSet) -> np.ndarray:
+def texture_features(name: str, images: np.ndarray) -> np.ndarray:
     """A descriptor of pictures, float32 ``[n, length]``."""
-    return describe(images.images, name)
+    return describe(images, name)
+
+
+def fit_classifiers(
+    run: config.Run,
+    columns: dict[str, np.ndarray],
+    names: list[str],
+    class_names: tuple[str, ...],
+    settings: Settings,
+) -> dict[str, Fitted]:
+    """Fits one classifier to each set of training features, or one to all.
+
+    Args:
+      run: its seed counts.
+      columns: what stands in ``training_features.npz``: the sets by name, ``[n,
+        features]`` each, ``labels`` int ``[n]`` and ``groups`` str ``[n]``.
+      names: of the sets, in order.
+      class_names: of the data.
+      settings: fusion and pipeline.
+    """
+    vectors = {name: columns[name] for name in names}
+    if settings.fusion == "early":
+        vectors = {"all": np.concatenate(list(vectors.values()), axis=1)}
+    pipeline, seed = Pipeline(**settings.pipeline), run.train.seed
+    labels, groups = columns[LABELS], columns[GROUPS]
+    return {
+        name: fit_pipeline(rows, labels, groups, class_names, pipeline, seed)
+        for name, rows in vectors.items()
+    }
 
 
 def fuse(fitted: list[Fitted], features: list[np.ndarray], fusion: str) -> np.ndarray:

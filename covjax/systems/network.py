@@ -25,7 +25,7 @@ def train_network(
 
     The test split is not looked at. The classifier of the best epoch is saved in
     `workdir`, so that ``config.model.pretrained`` may name it and `covjax.predict`
-    can use it by itself.
+    finds it there.
 
     Args:
       run: of the system; its model, data, augmentation, optimizer and loop count.

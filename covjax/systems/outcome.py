@@ -11,29 +11,35 @@ from covjax import config
 from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.evaluation import controls
+from covjax.evaluation.final import learn_familiar
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
+from covjax.systems.finished import Parts, System
 
 
 def report(
     run: config.Run,
     splits: Splits,
     workdir: Path,
-    score: Callable[[ImageSet], np.ndarray],
+    parts: Parts,
     *,
+    score: Callable[[ImageSet], np.ndarray] | None = None,
     history: Sequence[dict[str, Any]] = (),
     explanation: Callable[[ImageSet], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Scores validation and, once, test; writes predictions, plots and measures.
 
-    Temperature and threshold are chosen on validation before the test split is opened.
+    Temperature and threshold are chosen on validation, and with what training pictures
+    are like saved for `covjax.predict`, before the test split is opened.
 
     Args:
       run: the recipe.
       splits: the data.
       workdir: of the run; it exists.
-      score: pictures of a split to probabilities, float32 ``[n, classes]``.
+      parts: the networks of the system.
+      score: pictures of a split to probabilities, float32 ``[n, classes]``, where that
+        takes more than the pictures; None: ``parts.scores``.
       history: of a training whose curves the report should show.
       explanation: of the opened test split, for the report's ``explanation``.
 
@@ -41,8 +47,23 @@ def report(
       What stands in ``metrics.json``.
     """
     names = splits.train.class_names
+    score = score or (lambda images: parts.scores(images.images))
     raw = Predictions.of(splits.validation, score(splits.validation))
     temperature, point = freeze(raw, names, run)
+    thresholds = {}
+    if point is not None and point.threshold is not None:
+        thresholds = {point.positive: point.threshold}
+    system = System(
+        parts=parts,
+        name=run.system.name,
+        class_names=names,
+        preprocess=splits.preprocess,
+        batch_size=run.evaluation.batch_size or run.train.batch_size,
+        temperature=temperature,
+        thresholds=thresholds,
+    )
+    system.save(workdir)
+    learn_familiar(system.embeddings, splits, workdir, run.train.seed)
 
     def calibrated(images: ImageSet, probabilities: np.ndarray) -> Predictions:
         return Predictions.of(images, temperature(probabilities))

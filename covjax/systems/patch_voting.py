@@ -26,9 +26,12 @@ from covjax.evaluation.explanation import DRAWN, draw
 from covjax.evaluation.measures import selection
 from covjax.inference import Classifier
 from covjax.systems import outcome, read_settings, segmentation
+from covjax.systems.finished import no_embeddings
 from covjax.systems.lungs import mask_lungs
 from covjax.systems.network import classifier_of, train_network
 from covjax.systems.patches import PatchVoter, RandomPatch
+from covjax.systems.segmentation import CLASSIFIER, SEGMENTER
+from covjax.systems.segmenter import Segmenter
 from covjax.training.history import Row
 from covjax.training.special import Special
 
@@ -71,7 +74,7 @@ def train(
     if settings.lungs == "segmenter":
         asked = replace(run.system, name="segmentation", kwargs=settings.segmentation)
         lungs = read_settings(segmentation.Settings, asked)
-        segmenter = segmentation.obtain(run, splits, workdir / "segmenter", lungs)
+        segmenter = segmentation.obtain(run, splits, workdir / SEGMENTER, lungs)
 
     def prepared(images: ImageSet) -> ImageSet:
         found = own_lungs(images) if segmenter is None else segmenter.masks(
@@ -85,7 +88,7 @@ def train(
         validation=prepared(splits.validation),
         preprocess=replace(splits.preprocess, size=settings.patch_size),
     )
-    classifier = train_patches(run, seen, workdir / "classifier", settings)
+    classifier = train_patches(run, seen, workdir / CLASSIFIER, settings)
     voter = PatchVoter(classifier, settings.patches, run.train.seed)
 
     def score(images: ImageSet) -> np.ndarray:
@@ -94,7 +97,58 @@ def train(
     def explained(test: ImageSet) -> None:
         draw_heat(voter, prepared(test), workdir / "heatmaps")
 
-    return outcome.report(run, splits, workdir, score, explanation=explained)
+    return outcome.report(
+        run,
+        splits,
+        workdir,
+        LungVoter(segmenter, voter, settings.masked),
+        score=score,
+        explanation=explained,
+    )
+
+
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "LungVoter":
+    """What `train` left in the work directory.
+
+    Raises:
+      InputError: where that is damaged, or the data set had to tell where lungs are.
+    """
+    if settings.lungs != "segmenter":
+        raise InputError(
+            f"{workdir}: patch_voting took the lungs from the data set's own masks "
+            "(config.system.kwargs.lungs='masks'), which files lack; train it with "
+            "lungs='segmenter' to judge files"
+        )
+    classifier = Classifier.load(workdir / CLASSIFIER)
+    voter = PatchVoter(classifier, settings.patches, run.train.seed)
+    return LungVoter(Segmenter.load(workdir / SEGMENTER), voter, settings.masked)
+
+
+@dataclass(frozen=True)
+class LungVoter:
+    """Finds the lungs, whose patches vote; see `covjax.systems.finished.Parts`.
+
+    Attributes:
+      segmenter: finds them; None where only masks of the data set can tell.
+      voter: asks the patches.
+      masked: whether what is not lung is blackened first.
+    """
+
+    segmenter: Segmenter | None
+    voter: PatchVoter
+    masked: bool
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Shares of the votes."""
+        assert self.segmenter is not None
+        lungs = self.segmenter.masks(images)
+        return self.voter.scores(beside_lungs(images, lungs, masked=self.masked))
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """None: the network sees patches."""
+        return no_embeddings(images)
 
 
 def check(run: config.Run, splits: Splits, settings: Settings) -> None:
@@ -144,10 +198,15 @@ def with_lungs(images: ImageSet, lungs: np.ndarray, *, masked: bool) -> ImageSet
       lungs: Boolean ``[n, height, width]``; a picture without lung is taken whole.
       masked: whether what is not lung is blackened.
     """
+    return replace(images, images=beside_lungs(images.images, lungs, masked=masked))
+
+
+def beside_lungs(images: np.ndarray, lungs: np.ndarray, *, masked: bool) -> np.ndarray:
+    """Pictures ``[n, height, width, channels + 1]`` likewise; see `with_lungs`."""
     lungs = lungs | ~lungs.any(axis=(1, 2), keepdims=True)
-    pictures = mask_lungs(images.images, lungs) if masked else images.images
+    pictures = mask_lungs(images, lungs) if masked else images
     last = lungs[..., None].astype(np.uint8) * np.uint8(255)
-    return replace(images, images=np.concatenate([pictures, last], axis=-1))
+    return np.concatenate([pictures, last], axis=-1)
 
 
 def train_patches(

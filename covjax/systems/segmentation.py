@@ -24,6 +24,7 @@ from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.overlap import dice, jaccard, overlap
 from covjax.files import write_json
+from covjax.inference import Classifier
 from covjax.systems import outcome
 from covjax.systems.lungs import crop_lungs, crop_masks, mask_lungs
 from covjax.systems.network import train_network
@@ -32,6 +33,7 @@ from covjax.training.history import Row
 from covjax.training.loop import fit
 from covjax.training.special import Special
 
+SEGMENTER, CLASSIFIER = "segmenter", "classifier"  # folders of the two networks
 MEASURES = "segmentation.json"  # how well the lungs were found
 USES = ("mask", "crop")
 
@@ -74,13 +76,14 @@ def train(
     """Trains the segmenter, then the classifier on the lungs that it finds.
 
     Besides the report, ``segmentation.json`` has Dice and Jaccard where the set has
-    masks. The two networks lie in ``segmenter`` and ``classifier``.
+    masks. The two networks lie in ``segmenter``, where also one that was trained
+    before is copied to, and ``classifier``.
 
     Raises:
       InputError: for settings that do not fit, or a set without lung masks; as
         `covjax.training.loop.fit`.
     """
-    segmenter = obtain(run, splits, workdir / "segmenter", settings)
+    segmenter = obtain(run, splits, workdir / SEGMENTER, settings)
 
     def lungs_of(images: ImageSet) -> ImageSet:
         return restrict(images, segmenter.masks(images.images), settings)
@@ -88,7 +91,7 @@ def train(
     seen = replace(
         splits, train=lungs_of(splits.train), validation=lungs_of(splits.validation)
     )
-    classifier = train_network(run, seen, workdir / "classifier")
+    classifier = train_network(run, seen, workdir / CLASSIFIER)
 
     def explained(test: ImageSet) -> dict[str, Any]:
         both = {"validation": splits.validation, "test": test}
@@ -104,9 +107,47 @@ def train(
         run,
         splits,
         workdir,
-        lambda images: classifier.scores(lungs_of(images).images),
+        LungClassifier(segmenter, classifier, settings),
         explanation=explained,
     )
+
+
+def load(
+    run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
+) -> "LungClassifier":
+    """What `train` left in the work directory; `InputError` where that is damaged."""
+    return LungClassifier(
+        Segmenter.load(workdir / SEGMENTER),
+        Classifier.load(workdir / CLASSIFIER),
+        settings,
+    )
+
+
+@dataclass(frozen=True)
+class LungClassifier:
+    """Finds the lungs and judges them alone; see `covjax.systems.finished.Parts`.
+
+    Attributes:
+      segmenter: finds them.
+      classifier: of pictures that are masked by, or cropped to, the lungs.
+      settings: which of the two.
+    """
+
+    segmenter: Segmenter
+    classifier: Classifier
+    settings: Settings
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """The classifier's probabilities."""
+        return self.classifier.scores(self.lungs(images))
+
+    def embeddings(self, images: np.ndarray) -> np.ndarray:
+        """Those of the classifier."""
+        return self.classifier.embeddings(self.lungs(images))
+
+    def lungs(self, images: np.ndarray) -> np.ndarray:
+        """What the classifier is given, in the shape of the pictures."""
+        return lungs_alone(images, self.segmenter.masks(images), self.settings)
 
 
 def obtain(
@@ -117,12 +158,15 @@ def obtain(
     Args:
       run: its seed and augmentation count.
       splits: training and validation pictures; the test split is not looked at.
-      workdir: of the segmenter alone; an interrupted training goes on there.
+      workdir: of the segmenter alone, which is saved there; an interrupted training
+        goes on.
       settings: how.
     """
     check(splits, settings)
     if settings.segmenter:
-        return Segmenter.load(Path(settings.segmenter))
+        segmenter = Segmenter.load(Path(settings.segmenter))
+        segmenter.save(workdir)  # the run must not need another folder
+        return segmenter
     learnt, judged = (
         lungs_to_learn(images, settings.size)
         for images in (splits.train, splits.validation)
@@ -275,10 +319,17 @@ def restrict(images: ImageSet, lungs: np.ndarray, settings: Settings) -> ImageSe
       lungs: Boolean ``[n, height, width]``.
       settings: how.
     """
-    if settings.use == "mask":
-        return replace(images, images=mask_lungs(images.images, lungs))
     masks = images.masks
-    if masks is not None:
+    if settings.use == "crop" and masks is not None:
         masks = crop_masks(masks, lungs, settings.margin)
-    cropped = crop_lungs(images.images, lungs, settings.margin)
-    return replace(images, images=cropped, masks=masks)
+    pictures = lungs_alone(images.images, lungs, settings)
+    return replace(images, images=pictures, masks=masks)
+
+
+def lungs_alone(
+    images: np.ndarray, lungs: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """Pictures uint8 ``[n, size, size, channels]`` likewise; see `restrict`."""
+    if settings.use == "mask":
+        return mask_lungs(images, lungs)
+    return crop_lungs(images, lungs, settings.margin)

@@ -42,15 +42,21 @@ class Combination:
     weights: np.ndarray
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
-        """Float32 ``[n, classes]`` from ``[members, n, classes]``."""
+        """Float32 ``[n, classes]`` from ``[members, n, classes]``.
+
+        Sums are taken term by term: a matrix product's last bits depend on the number
+        of pictures.
+        """
         if self.rule == "majority":
             return majority_vote(probabilities)
         if self.rule == "stacking":
-            logits = beside(probabilities) @ self.weights[:-1] + self.weights[-1]
+            terms = beside(probabilities)[:, :, None] * self.weights[:-1]
+            logits = terms.sum(axis=1) + self.weights[-1]
             exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
             shares = exponents / exponents.sum(axis=1, keepdims=True)
             return shares.astype(np.float32)
-        return np.tensordot(self.weights, probabilities, axes=1).astype(np.float32)
+        terms = self.weights[:, None, None] * probabilities
+        return terms.sum(axis=0).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -125,6 +131,7 @@ def meta_learner(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     learner = LogisticRegression(C=1.0, max_iter=1000)  # scikit-learn's own C
     learner.fit(beside(probabilities), labels)
     weights = np.vstack([learner.coef_.T, learner.intercept_])
+    weights = weights.astype(float)  # coef_ has the type of the probabilities
     if classes == 2:  # scikit-learn keeps the second class's row alone
         weights = np.hstack([np.zeros_like(weights), weights])
     return weights

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         make_loss(config.Train(loss="deviation"), np.arange(3), 3)
 
 
-def test_row_4_with_a_small_network(tmp_path):
+def test_row_4_with_a_small_network(tmp_path, predicts_as_evaluated):
     words = [
         "--config", f"{RECIPE}:confidence,smoke", "--workdir", str(tmp_path),
         "--config.model.name=squeezenet1_1", "--config.data.size=32",
@@ -135,3 +135,4 @@ def test_row_4_with_a_small_network(tmp_path):
     rows = (tmp_path / "network" / "log.jsonl").read_text().splitlines()
     assert np.isfinite(json.loads(rows[-1])["validation_loss"])
     assert len((tmp_path / "openings.jsonl").read_text().splitlines()) == 1
+    predicts_as_evaluated(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covjax import config, train
+from covjax import config, predict, train
 from covjax.data.phantom import phantom
 from covjax.errors import InputError
 from covjax.systems.cascade import Settings, check, combine, disease, diseased
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused(classes, loss, healthy, message):
         check(run, images, Settings(healthy=healthy))
 
 
-def test_row_21_with_a_small_network(tmp_path):
+def test_row_21_with_a_small_network(tmp_path, predicts_as_evaluated):
     words = [
         "--config", f"{RECIPE}:smoke", "--workdir", str(tmp_path),
         "--config.model.name=squeezenet1_1", "--config.data.size=32",
@@ -77,3 +77,7 @@ def test_row_21_with_a_small_network(tmp_path):
     for name in ("diseased", "disease"):
         assert not (tmp_path / name / "openings.jsonl").exists()
         assert (tmp_path / name / "weights.npz").is_file()
+    predicts_as_evaluated(tmp_path)
+    words = ["--workdir", str(tmp_path), str(tmp_path / "files"), "--heatmaps"]
+    with pytest.raises(InputError, match=r"--heatmaps: .* is a system, cascade"):
+        predict.main(words)

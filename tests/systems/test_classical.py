@@ -54,6 +54,19 @@ def test_two_classes_are_a_sigmoid_of_the_distance(name):
     assert (p.argmax(axis=1) == labels).all()
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_vector_alone_or_among_others(name):
+    """Of as many features as networks give, whose sums are many terms."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 700)).astype(np.float32)
+    _, labels, groups = data()
+    model = fit_pipeline(features, labels, groups, NAMES, pipeline(name), 0)
+    asked = rng.normal(size=(37, 700)).astype(np.float32)
+    together = model.probabilities(asked)
+    alone = [model.probabilities(asked[row : row + 1])[0] for row in range(37)]
+    np.testing.assert_array_equal(alone, together)
+
+
 def test_scaling_is_that_of_training():
     features, _, _ = data()
     model = fitted(pipeline("knn"))

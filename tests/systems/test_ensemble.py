@@ -112,8 +112,17 @@ class TestCombination:
         said, labels = drawn(2, 12, 3), np.arange(12) % 3
         joined = combine(rule, said, labels)
         again = Combination.from_dict(json.loads(json.dumps(joined.to_dict())))
-        np.testing.assert_allclose(again(said), joined(said), rtol=1e-5)
+        np.testing.assert_array_equal(again(said), joined(said))
         np.testing.assert_allclose(joined(said).sum(axis=1), 1, rtol=1e-5)
+
+    @pytest.mark.parametrize("rule", ensemble.RULES)
+    def test_a_picture_alone_or_among_others(self, rule):
+        said = drawn(9, 101, 4)
+        joined = combine(rule, said, np.arange(101) % 4)
+        together = joined(said)
+        for row in range(101):
+            alone = joined(said[:, row : row + 1])
+            np.testing.assert_array_equal(alone[0], together[row])
 
     def test_a_class_without_pictures(self):
         with pytest.raises(InputError, match="no picture of class 2"):
@@ -182,8 +191,8 @@ def test_stacking_does_not_trust_a_network_that_memorises(tmp_path, monkeypatch)
         }
         return Memory(prepare, known, 2)
 
-    def report(run, splits, workdir, score):
-        return score(splits.test)
+    def report(run, splits, workdir, parts):
+        return parts.scores(splits.test.images)
 
     monkeypatch.setattr(ensemble, "train_member", train_member)
     monkeypatch.setattr(ensemble.outcome, "report", report)
@@ -255,7 +264,7 @@ def test_a_trunk_is_taken_and_nothing_else():
             ensemble.with_trunk(fresh, lacking, ("stem", "stage"))
 
 
-def test_two_stages_from_recipe_to_report(tmp_path):
+def test_two_stages_from_recipe_to_report(tmp_path, predicts_as_evaluated):
     """Row 17: the second stage keeps the first one's trunk, frozen."""
     members = (
         {"model": "covxnet32", "size": 32},
@@ -286,6 +295,7 @@ def test_two_stages_from_recipe_to_report(tmp_path):
     assert metrics["classes"] == ["normal", "covid19"]
     joined = json.loads((tmp_path / "second/combination.json").read_text())
     assert sum(joined["weights"]) == pytest.approx(1)
+    predicts_as_evaluated(tmp_path / "second")
     absent = [*words[:-1], f"--config.model.pretrained={tmp_path / 'nowhere'}"]
     with pytest.raises(InputError, match=r"nowhere/covxnet32/classifier\.json: no"):
         train.main(["--config", recipe, "--workdir", str(tmp_path / "x"), *absent])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covjax import config, train
+from covjax import config, systems, train
 from covjax.data.loading import load
 from covjax.errors import InputError
 from covjax.systems import features_classifier
@@ -66,7 +66,7 @@ def fit_and_score(splits, workdir, monkeypatch, **settings):
     monkeypatch.setattr(
         features_classifier.outcome,
         "report",
-        lambda run, splits, workdir, score: score(splits.validation),
+        lambda run, splits, workdir, parts: parts.scores(splits.validation.images),
     )
     run = config.Run(system=config.System(name="features_classifier"))
     return features_classifier.train(run, splits, workdir, settings)
@@ -96,7 +96,7 @@ def test_saved_vectors_give_the_classifier_back(splits, tmp_path, monkeypatch):
         vectors, labels, groups, splits.train.class_names, Pipeline(resample="smote"), 0
     )
     extract = features_classifier.texture_features
-    parts = [extract(name, splits.validation) for name in ("lbp", "ldn")]
+    parts = [extract(name, splits.validation.images) for name in ("lbp", "ldn")]
     np.testing.assert_array_equal(
         model.probabilities(np.concatenate(parts, axis=1)), said
     )
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_refused(settings, message, splits, tmp_path, monke
         fit_and_score(splits, tmp_path, monkeypatch, **settings)
 
 
-def test_row_20_with_a_small_network(tmp_path):
+def test_row_20_with_a_small_network(tmp_path, predicts_as_evaluated):
     status = train.main(
         [
             "--config", f"{RECIPE}:hierarchical,late,smoke",
@@ -148,3 +148,8 @@ def test_row_20_with_a_small_network(tmp_path):
     assert metrics["classes"] == ["normal", "pneumonia", "covid19"]
     assert len((tmp_path / "openings.jsonl").read_text().splitlines()) == 1
     assert (tmp_path / "squeezenet1_1" / "weights.npz").is_file()
+    predicts_as_evaluated(tmp_path)
+    facts["lbp"]["scikit_learn"] = "0.1"
+    (tmp_path / "classifiers.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match=r"lbp: scikit_learn is '0\.1', but '[\d.]+'"):
+        systems.load(tmp_path)

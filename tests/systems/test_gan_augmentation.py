@@ -258,7 +258,9 @@ def test_several_labels_are_refused(splits, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "gans"), [("acgan", 1), ("dcgan", 2)])
-def test_synthetic_pictures_are_in_training_alone(tmp_path, monkeypatch, kind, gans):
+def test_synthetic_pictures_are_in_training_alone(
+    tmp_path, monkeypatch, predicts_as_evaluated, kind, gans
+):
     """From the command to the report; the second time everything is read back."""
     from covjax.evaluation import final
 
@@ -298,7 +300,7 @@ def test_synthetic_pictures_are_in_training_alone(tmp_path, monkeypatch, kind, g
     assert sum(data["counts"]["train"].values()) == len(real.train)
     metrics = json.loads((place / "metrics.json").read_text())
     assert metrics["test"]["n"] == len(real.test)
-    assert (place / "classifier.json").is_file()
+    predicts_as_evaluated(place)
 
     (place / "metrics.json").unlink()
     monkeypatch.setattr(gan_augmentation, "drawn", None)  # must not be called again

@@ -1,6 +1,7 @@
 """Patches of the lungs: where they lie, how they vote, how they are explained."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covjax import config, train
+from covjax import config, systems, train
 from covjax.blocks.conv import spatial_map
 from covjax.data.imageset import LESION, LUNG
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
+from covjax.inference import Classifier
 from covjax.systems import patch_voting
 from covjax.systems.patches import (
     PatchVoter,
@@ -27,8 +29,11 @@ from covjax.systems.patches import (
     draw_patches,
     random_centres,
 )
+from covjax.systems.segmenter import NETWORKS, Segmenter
+from covjax.training.state import initialise
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs/survey/row18_oh.py"
+WORDS = ["--config", f"{RECIPE}:smoke", "--config.model.name=squeezenet1_1"]
 TRACED = []
 
 
@@ -205,18 +210,36 @@ def test_a_set_without_lungs_says_so(drawn):
             patch_voting.own_lungs(replace(drawn, masks=masks))
 
 
-def test_from_a_recipe_to_a_report(tmp_path):
-    words = ["--config", f"{RECIPE}:smoke", "--workdir", str(tmp_path)]
-    words += ["--config.model.name=squeezenet1_1", "--config.system.kwargs.lungs=masks"]
-    assert train.main(words) == 0
-    saved = np.load(tmp_path / "predictions_test.npz")["probabilities"]
+def test_from_a_recipe_to_a_report(tmp_path, predicts_as_evaluated, monkeypatch):
+    """With a segmenter that was trained before, and is not needed afterwards."""
+    model = NETWORKS["unet"]
+    variables = initialise(model, (32, 32, 1), 0)
+    before = Segmenter(network="unet", size=32, batch_size=8, variables=variables)
+    before.save(tmp_path / "before")
+    place = tmp_path / "run"
+    settings = {"segmenter": str(tmp_path / "before")}
+    words = [f"--config.system.kwargs.segmentation={settings}"]
+    assert train.main([*WORDS, "--workdir", str(place), *words]) == 0
+    saved = np.load(place / "predictions_test.npz")["probabilities"]
     np.testing.assert_allclose(saved.sum(axis=1), 1, rtol=1e-5)
-    row = json.loads((tmp_path / "classifier/log.jsonl").read_text())
+    row = json.loads((place / "classifier/log.jsonl").read_text())
     assert row["score"] == row["validation_accuracy"]
-    assert not (tmp_path / "segmenter").exists()
-    assert not (tmp_path / "classifier/openings.jsonl").exists()
-    assert len((tmp_path / "openings.jsonl").read_text().splitlines()) == 1
-    pictures = sorted((tmp_path / "heatmaps").glob("*.png"))
+    assert not (place / "classifier/openings.jsonl").exists()
+    assert len((place / "openings.jsonl").read_text().splitlines()) == 1
+    pictures = sorted((place / "heatmaps").glob("*.png"))
     assert len(pictures) == 12
     with Image.open(pictures[0]) as pair:  # the picture beside its heat
         assert pair.size[0] == 2 * pair.size[1]
+    shutil.rmtree(tmp_path / "before")
+    predicts_as_evaluated(place)
+
+    # the set's own masks instead, which files have not
+    trained = Classifier.load(place / "classifier")
+    monkeypatch.setattr(patch_voting, "train_patches", lambda *_: trained)
+    place, words = tmp_path / "masks", ["--config.system.kwargs.lungs=masks"]
+    assert train.main([*WORDS, "--workdir", str(place), *words]) == 0
+    assert not (place / "segmenter").exists()
+    other = np.load(place / "predictions_test.npz")["probabilities"]
+    assert (other != saved).any(axis=1).all()
+    with pytest.raises(InputError, match=r"patch_voting took the lungs from .*masks"):
+        systems.load(place)

@@ -201,7 +201,7 @@ def test_learns_the_lungs_without_the_test_split(tmp_path):
     assert best == pytest.approx(measured["jaccard"]["estimate"], abs=0.02)
 
 
-def test_from_a_recipe_to_a_report(tmp_path, capsys):
+def test_from_a_recipe_to_a_report(tmp_path, capsys, predicts_as_evaluated):
     words = ["--config", f"{RECIPE}:segmentation,smoke", "--workdir", str(tmp_path)]
     words += ["--config.model.name=squeezenet1_1", "--config.data.size=32"]
     words += ["--config.system.kwargs.use=crop"]
@@ -216,3 +216,4 @@ def test_from_a_recipe_to_a_report(tmp_path, capsys):
         assert (tmp_path / part / "weights.npz").is_file()
         assert not (tmp_path / part / "openings.jsonl").exists()
     assert not (tmp_path / "classifier.json").exists()  # it must not see whole pictures
+    predicts_as_evaluated(tmp_path)
