@@ -3,7 +3,6 @@
 python -m covjax.evaluate --workdir runs/RUN --data folder --dir PICTURES
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from covjax.data import ImageSet
     from covjax.evaluation.predictions import Predictions
     from covjax.inference import Classifier
+    from covjax.systems import System
+
+CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
 
 
 def parser() -> cli.Parser:
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluates as asked; returns the exit status."""
     flags = parser().parse_args(arguments)
     for workdir in flags.workdir:
-        if not (workdir / "classifier.json").is_file():
+        if not any((workdir / card).is_file() for card in CARDS):
             raise InputError(f"--workdir={workdir}: not a finished run")
     if not flags.data and (flags.dir or flags.manifest or flags.map):
         raise InputError("--dir, --manifest and --map need --data NAME")
@@ -73,22 +75,22 @@ def main(arguments: Sequence[str]) -> int:
 
 def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
     """Measures one run, writes and prints the result."""
+    from covjax import systems
     from covjax.evaluation.measured import by_source, measured
     from covjax.evaluation.operating_point import OperatingPoint, apply
     from covjax.evaluation.predictions import Predictions
     from covjax.evaluation.subgroups import by_subgroup
     from covjax.evaluation.table import external_lines
     from covjax.files import write_json
-    from covjax.inference import Classifier
 
-    classifier = Classifier.load(workdir)
-    run = config.from_dict(json.loads((workdir / "config.json").read_text()))
+    classifier = systems.load(workdir)
+    run = systems.read_recipe(workdir)
     images = pictures(workdir, run, classifier, flags)
     predictions = Predictions.of(images, classifier.scores(images.images))
     names, level = classifier.class_names, run.evaluation.level
     how: dict[str, Any] = {"level": level, "resamples": run.evaluation.resamples}
     metrics: dict[str, Any] = {
-        "model": classifier.model_name,
+        "model": run.system.name or run.model.name,
         "run": workdir.name,
         "data": images.name,
         "classes": list(names),
@@ -113,7 +115,7 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
 
 
 def pictures(
-    workdir: Path, run: config.Run, classifier: "Classifier", flags: Any
+    workdir: Path, run: config.Run, classifier: "Classifier | System", flags: Any
 ) -> "ImageSet":
     """The pictures to judge, labelled in the network's order of classes."""
     from covjax import data
@@ -180,10 +182,10 @@ def show_comparison(
     workdirs: Sequence[Path], predictions: Sequence["Predictions"]
 ) -> None:
     """Prints each run's difference from the first, with paired tests."""
+    from covjax import systems
     from covjax.evaluation.compare import compare
-    from covjax.inference import Classifier
 
-    names = Classifier.load(workdirs[0]).class_names
+    names = systems.load(workdirs[0]).class_names
     print(f"difference from {workdirs[0].name} on the same pictures, 95% interval")
     for workdir, other in zip(workdirs[1:], predictions[1:], strict=True):
         rows = compare(other, predictions[0], names, level=0.95, resamples=2000)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covjax import config, predict, train
+from covjax import config, evaluate, predict, train
 from covjax.data.phantom import phantom
 from covjax.errors import InputError
 from covjax.systems.cascade import Settings, check, combine, disease, diseased
@@ -81,3 +81,14 @@ def test_row_21_with_a_small_network(tmp_path, predicts_as_evaluated):
     words = ["--workdir", str(tmp_path), str(tmp_path / "files"), "--heatmaps"]
     with pytest.raises(InputError, match=r"--heatmaps: .* is a system, cascade"):
         predict.main(words)
+    # and covjax.evaluate measures it again, on its own pictures and on others
+    assert evaluate.main(["--workdir", str(tmp_path)]) == 0
+    again = json.loads((tmp_path / "evaluation-phantom" / "metrics.json").read_text())
+    assert again["model"] == "cascade"
+    assert again["test"]["overall"] == metrics["test"]["overall"]
+    assert again["operating_point"]["test"] == metrics["operating_point"]["test"]
+    assert len((tmp_path / "openings.jsonl").read_text().splitlines()) == 2
+    words = ["--workdir", str(tmp_path), "--data", "phantom", "--limit", "30"]
+    assert evaluate.main(words) == 0
+    other = json.loads((tmp_path / "evaluation-phantom" / "metrics.json").read_text())
+    assert other["test"]["n"] == 30
