@@ -219,12 +219,13 @@ def grid(
     """Pictures uint8 ``[n, height, width, channels]``, each with truth and decision."""
     n = len(images)
     columns = max(min(n, 6), 1)
-    size = (columns * CELL[0], -(-n // columns) * CELL[1] + HEADING)
-    sheet = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(sheet)
     plain, bold, large = (_font(*f) for f in (("", 13), ("-Bold", 13), ("", 18)))
     heading = f"{title}: truth above, decision and its probability below"
-    pen.text((size[0] / 2, HEADING / 2), heading, "black", large, anchor="mm")
+    width = max(columns * CELL[0], int(large.getlength(heading)) + HEADING)
+    size = (width, -(-n // columns) * CELL[1] + HEADING)
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    pen.text((width / 2, HEADING / 2), heading, "black", large, anchor="mm")
     truth = one_vs_rest(labels, len(class_names))
     for i in range(n):
         left = i % columns * CELL[0] + (CELL[0] - TILE) // 2
@@ -236,12 +237,22 @@ def grid(
         picture = picture if picture.shape[-1] == 3 else picture[..., 0]
         sheet.paste(Image.fromarray(picture).resize((TILE, TILE)), (left, top))
         names = " + ".join(np.array(class_names)[truth[i]]) or "none"
+        names = _cut(names, plain)
         middle = left + TILE / 2
         pen.text((middle, top - 9), names, "black", plain, anchor="ms")
-        decision = f"{class_names[said]} {probabilities[i, said]:.2f}"
+        share = f" {probabilities[i, said]:.2f}"
+        decision = _cut(class_names[said], font, share)
         pen.text((middle, top + TILE + 16), decision, colour, font, anchor="ms")
     with whole(path) as unfinished:
         sheet.save(unfinished, format="PNG")
+
+
+def _cut(name: str, font: ImageFont.FreeTypeFont, share: str = "") -> str:
+    """Name and share, the name cut to what fits between a cell's sides."""
+    fits = name
+    while len(fits) > 2 and font.getlength(fits + share) > CELL[0]:
+        fits = fits[:-2] + "…"
+    return fits + share
 
 
 def _font(style: str, pixels: int) -> ImageFont.FreeTypeFont:

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from covjax import config, report
 from covjax.errors import InputError
@@ -591,3 +591,20 @@ def test_command_line_ends_with_one_line_and_status_2(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path}: must be a finished run")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_grid_frames_right_and_wrong_decisions(tmp_path):
+    pictures = np.full((2, 8, 8, 1), 90, np.uint8)
+    names = ["normal", "a name that is far too long for the width of its picture"]
+    said = np.array([[0.9, 0.1], [0.8, 0.2]])
+    plots.grid(pictures, np.array([0, 1]), said, names, tmp_path / "grid.png")
+    sheet = Image.open(tmp_path / "grid.png")
+    top = plots.HEADING + (plots.CELL[1] - plots.TILE) // 2
+    for cell, colour in enumerate((plots.RIGHT, plots.WRONG)):
+        left = cell * plots.CELL[0] + (plots.CELL[0] - plots.TILE) // 2
+        assert sheet.getpixel((left - 2, top + 50)) == ImageColor.getrgb(colour)
+        assert sheet.getpixel((left + 50, top + 50)) == (90, 90, 90)
+    # the second truth is cut, and leaves the margins of its cell white
+    above = np.asarray(sheet)[top - 20 : top - 4]
+    assert (above[:, : plots.CELL[0] - 40] < 128).any()  # "normal"
+    assert (above[:, 2 * plots.CELL[0] + 1 :] == 255).all()
