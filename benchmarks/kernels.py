@@ -4,7 +4,10 @@
 
 Compiles the step of `benchmarks.throughput`, times it, and records one more step with
 JAX's profiler. A kind is XLA's name of an operation without its number. "busy" is the
-share of the recorded step in which at least one operation runs.
+share of the recorded step in which at least one operation runs; "overlap" is the sum
+of all operations' seconds over that. Above 1 they run side by side, as on a CPU, where
+an operation that waits for a core counts as well: shares say where the time goes only
+where the overlap is near 1.
 """
 
 import argparse
@@ -68,7 +71,10 @@ def main() -> None:
     path = harness.write_result("kernels", case | result)
     step = float(np.median(seconds))
     print(f"{flags.model}: {step * 1e3:.2f} ms, {flags.batch / step:.4g} images/s")
-    print(f"busy {result['busy']:.1%}, {result['count']} operations; {path}")
+    print(
+        f"busy {result['busy']:.1%}, overlap {result['overlap']:.2f}, "
+        f"{result['count']} operations; {path}"
+    )
     for name, share in result["kinds"].items():
         print(f"{share:6.1%}  {name}")
 
@@ -119,6 +125,7 @@ def summary(runs: list[Run]) -> dict[str, Any]:
         kinds[kind(run.name)] += run.seconds / total
     return {
         "busy": covered / span,
+        "overlap": total / covered,
         "span_seconds": span,
         "count": len(runs),
         "kinds": largest(kinds),

@@ -207,6 +207,7 @@ def test_kinds_of_operations():
     ]
     found = kernels.summary(runs)
     assert found["busy"] == pytest.approx(3 / 5)
+    assert found["overlap"] == pytest.approx(4 / 3)
     assert found["span_seconds"] == 5.0
     assert found["kinds"] == pytest.approx({"loop_add_fusion": 0.75, "convert": 0.25})
     assert found["operations"]["loop_add_fusion.3"] == pytest.approx(0.5)
