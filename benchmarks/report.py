@@ -169,7 +169,7 @@ def feeding_table(inputs: list[Line], streams: list[Line]) -> str:
 
 
 def compile_table(lines: list[Line]) -> str:
-    """Seconds to the first step."""
+    """Seconds to the end of the first dispatch."""
     found = newest(lines, ("config", "overrides", "single_steps", "device"))
     rows = []
     for line in found:

@@ -227,10 +227,10 @@ def train(words: Sequence[str]) -> int:
 
 def recipe(run: config.Run) -> dict[str, Any]:
     """Everything in the recipe but where its files lie, as it reads back from JSON."""
-    values = config.to_dict(run)
+    values = config.plain(run)
     for name in ("dir", "manifest", "cache_dir"):
         del values["data"][name]
-    return json.loads(json.dumps(values))
+    return values
 
 
 def same(there: dict[str, Any], run: config.Run) -> bool:
@@ -253,30 +253,32 @@ def digest(run: config.Run) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]
 
 
-def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
-    """The row's latest result with this very recipe, on any device."""
+def lines_of(row: Row, smoke: bool) -> list[Line]:
+    """The row's results on any device."""
     from benchmarks import harness
 
-    found = [
+    return [
         line
         for path in sorted(harness.RESULTS.glob(f"{SCRIPT[smoke]}-*.jsonl"))
         for line in harness.read_results(path)
-        if line["row"] == row.key and same(line["recipe"], run)
+        if line["row"] == row.key
     ]
+
+
+def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
+    """The row's latest result with this very recipe, on any device."""
+    found = [line for line in lines_of(row, smoke) if same(line["recipe"], run)]
     return max(found, key=lambda line: line["time"]) if found else None
 
 
 def changed(row: Row, smoke: bool) -> Line | None:
     """The row's latest result with its recipe of today, changed by some words."""
-    from benchmarks import harness
-
     found = []
-    for path in sorted(harness.RESULTS.glob(f"{SCRIPT[smoke]}-*.jsonl")):
-        for line in harness.read_results(path):
-            if line["row"] == row.key and line["overrides"]:
-                with contextlib.suppress(InputError):  # a field that is no more
-                    if same(line["recipe"], load(row, smoke, line["overrides"])):
-                        found.append(line)
+    for line in lines_of(row, smoke):
+        if line["overrides"]:
+            with contextlib.suppress(InputError):  # a field that is no more
+                if same(line["recipe"], load(row, smoke, line["overrides"])):
+                    found.append(line)
     return max(found, key=lambda line: line["time"]) if found else None
 
 

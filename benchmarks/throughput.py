@@ -87,8 +87,9 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         choices=["pools", "shifts", "stems", "unfolded"],
         help="covjax with another form of one operation, timed beside: shifts, of "
-        "depthwise convolutions; pools, of maximum pooling; unfolded, of batch "
-        "normalisation at inference (benchmarks/plain.py)",
+        "depthwise convolutions; pools, of maximum pooling; stems, of strided "
+        "convolutions of pictures; unfolded, of batch normalisation at inference "
+        "(benchmarks/plain.py)",
     )
     result.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(result)

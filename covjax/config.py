@@ -6,8 +6,10 @@ Standard library only, so that ``--help`` and errors come back at once.
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from covjax.errors import InputError
@@ -401,6 +403,11 @@ def to_dict(run: Run) -> dict[str, Any]:
     return dataclasses.asdict(run)
 
 
+def plain(run: Run) -> dict[str, Any]:
+    """The run as it reads back from JSON: lists for tuples."""
+    return json.loads(json.dumps(to_dict(run)))
+
+
 def from_dict(values: dict[str, Any]) -> Run:
     """The inverse of `to_dict`; unknown fields raise `InputError`."""
     sections = {f.name: f.default_factory for f in dataclasses.fields(Run)}
@@ -419,3 +426,15 @@ def from_dict(values: dict[str, Any]) -> Run:
                 value = tuple(value)  # JSON has lists only
             setattr(target, name, value)
     return run
+
+
+def read(path: Path) -> Run:
+    """The run of a ``config.json``; a field that it lacks is newer, and as usual.
+
+    Raises:
+      InputError: where the file is damaged.
+    """
+    try:
+        return from_dict(json.loads(path.read_text()))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: damaged: {error}") from error

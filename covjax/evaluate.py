@@ -57,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluates as asked; returns the exit status."""
     flags = parser().parse_args(arguments)
     for workdir in flags.workdir:
-        if not any((workdir / card).is_file() for card in CARDS):
+        cards = [(workdir / card).is_file() for card in CARDS]
+        if not ((workdir / "config.json").is_file() and any(cards)):
             raise InputError(f"--workdir={workdir}: not a finished run")
     if not flags.data and (flags.dir or flags.manifest or flags.map):
         raise InputError("--dir, --manifest and --map need --data NAME")
@@ -69,7 +70,10 @@ def main(arguments: Sequence[str]) -> int:
     enable_compilation_cache()
     results = [evaluate(workdir, flags) for workdir in flags.workdir]
     if len(results) > 1:
-        show_comparison(flags.workdir, [predictions for predictions, _ in results])
+        names = tuple(results[0][1]["classes"])
+        show_comparison(
+            flags.workdir, names, [predictions for predictions, _ in results]
+        )
     return 0
 
 
@@ -90,7 +94,7 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
     names, level = classifier.class_names, run.evaluation.level
     how: dict[str, Any] = {"level": level, "resamples": run.evaluation.resamples}
     metrics: dict[str, Any] = {
-        "model": run.system.name or run.model.name,
+        "model": classifier.name,
         "run": workdir.name,
         "data": images.name,
         "classes": list(names),
@@ -179,13 +183,13 @@ def match_classes(
 
 
 def show_comparison(
-    workdirs: Sequence[Path], predictions: Sequence["Predictions"]
+    workdirs: Sequence[Path],
+    names: tuple[str, ...],
+    predictions: Sequence["Predictions"],
 ) -> None:
     """Prints each run's difference from the first, with paired tests."""
-    from covjax import systems
     from covjax.evaluation.compare import compare
 
-    names = systems.load(workdirs[0]).class_names
     print(f"difference from {workdirs[0].name} on the same pictures, 95% interval")
     for workdir, other in zip(workdirs[1:], predictions[1:], strict=True):
         rows = compare(other, predictions[0], names, level=0.95, resamples=2000)

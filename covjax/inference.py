@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from covjax import config
 from covjax.blocks.folding import Pair, apply_folded, fold, foldable
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
@@ -23,6 +24,9 @@ from covjax.files import write_arrays, write_json
 from covjax.models import create_model
 from covjax.training.losses import to_probabilities
 from covjax.training.steps import normalise
+
+if TYPE_CHECKING:
+    from covjax.data import Splits
 
 CARD, WEIGHTS = "classifier.json", "weights.npz"
 
@@ -161,6 +165,31 @@ class Classifier:
     batch_size: int
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: config.Run, splits: "Splits", variables: Any) -> "Classifier":
+        """A trained network of a recipe, not yet calibrated.
+
+        Args:
+          run: the recipe; its model, loss and batch sizes count.
+          splits: what it was trained on.
+          variables: ``params`` and ``batch_stats``.
+        """
+        return cls(
+            model_name=run.model.name,
+            model_kwargs=run.model.kwargs,
+            dtype=run.model.dtype,
+            variables=variables,
+            class_names=splits.train.class_names,
+            preprocess=splits.preprocess,
+            loss=run.train.loss,
+            batch_size=run.evaluation.batch_size or run.train.batch_size,
+        )
+
+    @property
+    def name(self) -> str:
+        """Of what judges the pictures; a system of several networks has its own."""
+        return self.model_name
 
     @property
     def model(self) -> nn.Module:

@@ -116,6 +116,12 @@ def test_bad_input_is_one_line(run, tmp_path):
         predict.main(["--workdir", str(tmp_path / "x"), str(tmp_path)])
 
 
+def test_a_network_without_its_recipe_is_not_evaluated(classifier, tmp_path):
+    classifier.save(tmp_path)  # and whose test split would that be?
+    with pytest.raises(InputError, match="not a finished run"):
+        evaluate.main(["--workdir", str(tmp_path)])
+
+
 def external(run, scans, *words):
     evaluate.main(
         ["--workdir", str(run), "--data", "folder", "--dir", str(scans), *words]

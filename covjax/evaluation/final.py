@@ -12,6 +12,7 @@ from covjax.data import Splits
 from covjax.evaluation import controls
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.familiarity import REFERENCES, Familiarity
+from covjax.evaluation.operating_point import thresholds
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
@@ -59,24 +60,12 @@ def finish(
     Returns:
       What stands in ``metrics.json``.
     """
-    classifier = Classifier(
-        model_name=run.model.name,
-        model_kwargs=run.model.kwargs,
-        dtype=run.model.dtype,
-        variables=variables,
-        class_names=splits.train.class_names,
-        preprocess=splits.preprocess,
-        loss=run.train.loss,
-        batch_size=run.evaluation.batch_size or run.train.batch_size,
-    )
+    classifier = Classifier.of(run, splits, variables)
     names = splits.train.class_names
     raw = Predictions.of(splits.validation, classifier.scores(splits.validation.images))
     temperature, point = freeze(raw, names, run)
-    thresholds = {}
-    if point is not None and point.threshold is not None:
-        thresholds = {point.positive: point.threshold}
     classifier = dataclasses.replace(
-        classifier, temperature=temperature.value, thresholds=thresholds
+        classifier, temperature=temperature.value, thresholds=thresholds(point)
     )
     classifier.save(workdir)
     validation = Predictions.of(

@@ -38,6 +38,13 @@ class OperatingPoint:
         return asdict(self)
 
 
+def thresholds(point: OperatingPoint | None) -> dict[str, float]:
+    """The frozen thresholds by class name, as a finished run keeps them."""
+    if point is None or point.threshold is None:
+        return {}
+    return {point.positive: point.threshold}
+
+
 def positive_class(rule: config.Evaluation, class_names: tuple[str, ...]) -> str:
     """The class of the operating point; `InputError` where there is no such class."""
     positive = rule.positive or class_names[-1]

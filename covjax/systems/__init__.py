@@ -7,7 +7,6 @@ directory and ends with the same report as a single network's run.
 import dataclasses
 import difflib
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +83,7 @@ def read_recipe(workdir: Path) -> config.Run:
       InputError: where the file is damaged.
     """
     path = workdir / "config.json"
-    if not path.is_file():
-        return config.Run()
-    try:
-        return config.from_dict(json.loads(path.read_text()))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: damaged: {error}") from error
+    return config.read(path) if path.is_file() else config.Run()
 
 
 def known(name: str) -> str:

@@ -40,7 +40,7 @@ def train_network(
     run = part(run)
     start = initial_variables or pretrained(run, splits.train.num_classes)
     result = fit(run, splits, workdir, initial_variables=start, special=special)
-    classifier = classifier_of(run, splits, result.best)
+    classifier = Classifier.of(run, splits, result.best)
     classifier.save(workdir)
     return classifier
 
@@ -55,20 +55,6 @@ def untrained_network(run: config.Run, splits: Splits, workdir: Path) -> Classif
             splits.train.images.shape[1:],
             run.train.seed,
         )
-    classifier = classifier_of(run, splits, variables)
+    classifier = Classifier.of(run, splits, variables)
     classifier.save(workdir)
     return classifier
-
-
-def classifier_of(run: config.Run, splits: Splits, variables: Any) -> Classifier:
-    """A network with its variables and everything it needs to judge a picture."""
-    return Classifier(
-        model_name=run.model.name,
-        model_kwargs=run.model.kwargs,
-        dtype=run.model.dtype,
-        variables=variables,
-        class_names=splits.train.class_names,
-        preprocess=splits.preprocess,
-        loss=run.train.loss,
-        batch_size=run.evaluation.batch_size or run.train.batch_size,
-    )

@@ -12,6 +12,7 @@ from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.evaluation import controls
 from covjax.evaluation.final import learn_familiar
+from covjax.evaluation.operating_point import thresholds
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
@@ -50,9 +51,6 @@ def report(
     score = score or (lambda images: parts.scores(images.images))
     raw = Predictions.of(splits.validation, score(splits.validation))
     temperature, point = freeze(raw, names, run)
-    thresholds = {}
-    if point is not None and point.threshold is not None:
-        thresholds = {point.positive: point.threshold}
     system = System(
         parts=parts,
         name=run.system.name,
@@ -60,7 +58,7 @@ def report(
         preprocess=splits.preprocess,
         batch_size=run.evaluation.batch_size or run.train.batch_size,
         temperature=temperature,
-        thresholds=thresholds,
+        thresholds=thresholds(point),
     )
     system.save(workdir)
     learn_familiar(system.embeddings, splits, workdir, run.train.seed)

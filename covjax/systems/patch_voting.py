@@ -28,7 +28,7 @@ from covjax.inference import Classifier
 from covjax.systems import outcome, read_settings, segmentation
 from covjax.systems.finished import no_embeddings
 from covjax.systems.lungs import mask_lungs
-from covjax.systems.network import classifier_of, train_network
+from covjax.systems.network import train_network
 from covjax.systems.patches import PatchVoter, RandomPatch
 from covjax.systems.segmentation import CLASSIFIER, SEGMENTER
 from covjax.systems.segmenter import Segmenter
@@ -224,7 +224,7 @@ def train_patches(
     judged = splits.validation
 
     def judge(variables: Any) -> Row:
-        classifier = classifier_of(run, splits, variables)
+        classifier = Classifier.of(run, splits, variables)
         voter = PatchVoter(classifier, settings.validation_patches, run.train.seed)
         return judged_by(voter, judged, run.train.select_by)
 

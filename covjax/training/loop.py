@@ -1,6 +1,5 @@
 """The loop: epochs in a fixed order, stopped and resumed without a trace."""
 
-import json
 import signal
 import threading
 import time
@@ -232,12 +231,7 @@ def check_workdir(workdir: Path, run: config.Run) -> None:
     """Raises `InputError` when the work directory holds another run."""
     path = workdir / CONFIG
     if path.is_file():
-        try:
-            # a field that the run lacks is newer than the run, which was without it
-            there = plain(config.from_dict(json.loads(path.read_text())))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise InputError(f"{path}: damaged: {error}") from error
-        for name, old, new in differences(there, plain(run)):
+        for name, old, new in differences(config.read(path), run):
             raise InputError(
                 f"{workdir}: holds another run (config.{name} is {old!r} there and "
                 f"{new!r} here); choose another --workdir"
@@ -250,21 +244,16 @@ def claim(workdir: Path, run: config.Run) -> None:
     """Makes the work directory this run's; raises as `check_workdir`."""
     check_workdir(workdir, run)
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / CONFIG, plain(run))
+    write_json(workdir / CONFIG, config.plain(run))
     write_json(workdir / ENVIRONMENT, environment())
 
 
-def plain(run: config.Run) -> dict[str, Any]:
-    """The run as it reads back from JSON: lists for tuples."""
-    return json.loads(json.dumps(config.to_dict(run)))
-
-
-def differences(there: dict[str, Any], here: dict[str, Any]) -> list[tuple]:
+def differences(there: config.Run, here: config.Run) -> list[tuple[str, Any, Any]]:
     """(field, old, new) of the fields that make it another run."""
-    found = []
-    for section, fields in here.items():
+    found, before = [], config.plain(there)
+    for section, fields in config.plain(here).items():
         for name, value in fields.items():
-            path, old = f"{section}.{name}", there.get(section, {}).get(name)
+            path, old = f"{section}.{name}", before[section][name]
             if old != value and section not in FREE and path not in FREE:
                 found.append((path, old, value))
     return found
