@@ -167,9 +167,10 @@ def write_result(script: str, result: Mapping[str, Any]) -> Path:
 
 
 def has_result(script: str, case: Mapping[str, Any]) -> bool:
-    """Whether this device's results have a line with all of the case's values."""
+    """Whether this machine's results have a line with all of the case's values."""
+    there = {**case, "processor": processor()}  # cpu2 is many machines
     return any(
-        all(line.get(name) == value for name, value in case.items())
+        all(line.get(name) == value for name, value in there.items())
         for line in read_results(results_file(script))
     )
 
@@ -222,7 +223,12 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The short commit, with a + where the tree has changes."""
-    words = ["git", "describe", "--always", "--dirty=+"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    """The short commit, with a + where the tree has changes besides results."""
+
+    def git(*words: str) -> str:
+        command = ["git", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ":(top,exclude)benchmarks/results")
+    return git("describe", "--always") + "+" * bool(changed)

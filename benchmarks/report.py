@@ -21,7 +21,8 @@ from benchmarks import harness
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 COLUMNS = 3  # of the plot's panels
 Line = dict[str, Any]
-SPEED = ("model", "mode", "batch", "size", "precision", "against", "device")
+WHERE = ("device", "processor")  # cpu2 is many machines; a GPU's line names one too
+SPEED = ("model", "mode", "batch", "size", "precision", "against", *WHERE)
 
 
 def main() -> int:
@@ -79,6 +80,12 @@ def between_marks(document: str, text: str) -> str:
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
+def where(line: Line) -> str:
+    """The device, and the processor where one is told."""
+    processor = line.get("processor")
+    return f"{line['device']} ({processor})" if processor else str(line["device"])
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """Markdown."""
     lines = [header, ["---"] * len(header), *rows]
@@ -99,18 +106,17 @@ def interval(value: Line, digits: int = 2) -> str:
 
 
 def speed_tables(lines: list[Line]) -> str:
-    """A table for each device, precision, mode and peer, with its geometric mean."""
+    """A table for each machine, precision, mode and peer, with its geometric mean."""
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in newest(lines, SPEED):
-        key = tuple(line[n] for n in ("device", "precision", "mode", "against"))
+        key = (where(line), *(line[n] for n in ("precision", "mode", "against")))
         groups.setdefault(key, []).append(line)
     parts = []
-    for (device, precision, mode, against), found in sorted(groups.items()):
+    for (place, precision, mode, against), found in sorted(groups.items()):
         found.sort(key=lambda line: (line["model"], line["size"], line["batch"]))
         what = "Training" if mode == "train" else "Inference"
-        title = f"**{what}, {precision}, {device}" + (
-            f", against {against}**" if against else "**"
-        )
+        against_whom = f", against {against}" if against else ""
+        title = f"**{what}, {precision}, {place}{against_whom}**"
         peer = [against, "ratio [95% interval]"] if against else []
         header = ["network", "px", "batch", "images/s", *peer, "roofline", "MFU",
                   "compile s, cold / warm", "program MB"]  # fmt: skip
@@ -154,14 +160,14 @@ def geometric_mean(lines: list[Line]) -> float:
 def feeding_table(inputs: list[Line], streams: list[Line]) -> str:
     """What feeding costs: an epoch against the bare step, a stream against decoding."""
     rows = []
-    for line in newest(inputs, ("model", "size", "batch", "device")):
+    for line in newest(inputs, ("model", "size", "batch", *WHERE)):
         name = f"epoch of {line['model']} against its bare step"
         ratio = interval(line["epoch_rate_over_bare"], 3)
-        rows.append([name, str(line["size"]), line["device"], ratio])
-    for line in newest(streams, ("data", "size", "device")):
+        rows.append([name, str(line["size"]), where(line), ratio])
+    for line in newest(streams, ("data", "size", *WHERE)):
         name = f"stream of {line['data']} against its bare decoder"
         ratio = interval(line["stream_rate_over_bare"], 3)
-        rows.append([name, str(line["size"]), line["device"], ratio])
+        rows.append([name, str(line["size"]), where(line), ratio])
     if not rows:
         return ""
     header = ["rate", "px", "device", "ratio [95% interval]"]
@@ -170,14 +176,14 @@ def feeding_table(inputs: list[Line], streams: list[Line]) -> str:
 
 def compile_table(lines: list[Line]) -> str:
     """Seconds to the end of the first dispatch."""
-    found = newest(lines, ("config", "overrides", "single_steps", "device"))
+    found = newest(lines, ("config", "overrides", "single_steps", *WHERE))
     rows = []
     for line in found:
         cold, warm = line["seconds"]["cold"], line["seconds"]["warm"]
         rows.append(
             [
                 line["config"] + ", single steps" * line["single_steps"],
-                line["device"],
+                where(line),
                 interval(cold["total"], 1),
                 interval(warm["total"], 1),
                 f"{warm['imports']['median']:.1f}",
@@ -191,7 +197,7 @@ def compile_table(lines: list[Line]) -> str:
 
 def accuracy_table(lines: list[Line]) -> str:
     """Measures over seeds or folds, and seconds."""
-    found = newest(lines, ("config", "overrides", "seeds", "folds", "device"))
+    found = newest(lines, ("config", "overrides", "seeds", "folds", *WHERE))
     rows = []
     for line in found:
         auc, accuracy = (line["measures"][name] for name in ("auc", "accuracy"))
@@ -204,7 +210,7 @@ def accuracy_table(lines: list[Line]) -> str:
         rows.append(
             [
                 line["config"],
-                line["device"],
+                where(line),
                 runs,
                 *(
                     f"{m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]"
@@ -223,7 +229,7 @@ def accuracy_table(lines: list[Line]) -> str:
 
 def flag_table(lines: list[Line]) -> str:
     """XLA's flags with what each gains."""
-    found = newest(lines, ("flag", "model", "batch", "precision", "device"))
+    found = newest(lines, ("flag", "model", "batch", "precision", *WHERE))
     rows = []
     for line in found:
         gain = interval(line["ratio"], 3) if line.get("ratio") else line["error"]
@@ -232,7 +238,7 @@ def flag_table(lines: list[Line]) -> str:
             [
                 f"`{line['flag']}`",
                 f"{line['model']}, {line['batch']}, {line['precision']}",
-                line["device"],
+                where(line),
                 gain,
                 "" if same is None else f"{same:.0e}",
             ]
@@ -256,10 +262,10 @@ def plot(lines: list[Line], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    panels: dict[tuple[str, str, str], list[Line]] = {}
+    panels: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         if line["against"]:
-            key = (line["against"], line["mode"], line["precision"])
+            key = (*(line[n] for n in ("against", "mode", "precision")), where(line))
             panels.setdefault(key, []).append(line)
     if not panels:
         sys.exit("error: no result line has a ratio to plot")
@@ -269,7 +275,8 @@ def plot(lines: list[Line], path: Path) -> None:
     figure, axes = plt.subplots(rows, COLUMNS, figsize=size, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    for axis, ((against, mode, precision), found) in zip(axes.flat, panels.items()):
+    for axis, (key, found) in zip(axes.flat, panels.items()):
+        against, mode, precision, place = key
         found.sort(key=lambda line: line["ratio"]["median"])
         ratios = [line["ratio"] for line in found]
         middle = [r["median"] for r in ratios]
@@ -280,7 +287,7 @@ def plot(lines: list[Line], path: Path) -> None:
         names = [f"{line['model']}, {line['batch']}" for line in found]
         axis.barh(names, middle, xerr=reach, color="#4477aa")
         axis.axvline(1, color="black", linewidth=0.8)
-        axis.set_title(f"{mode}, {precision}", fontsize=9)
+        axis.set_title(f"{mode}, {precision}\n{place}", fontsize=9)
         axis.set_xlabel(f"speed over {against}", fontsize=9)
         axis.tick_params(labelsize=8)
     figure.tight_layout()

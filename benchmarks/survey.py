@@ -13,8 +13,8 @@ Markdown.
 
 NAME of --data-dir is a data set of the catalog, or rowNN for rows whose data are a
 folder or a CSV manifest of your own. Words such as --config.data.fold=0 change all
-rows, and the table says so. --list shows the latest result of such a changed recipe
-where the recipe as it stands has none.
+rows, and the table says so. --list shows the results of such changed recipes where
+the recipe as it stands has none.
 """
 
 import argparse
@@ -81,13 +81,13 @@ def main(arguments: Sequence[str]) -> int:
         if status <= 1:  # not after an interruption
             line, why, code = once(row, run, flags, places, overrides)
         status = max(status, code)
-        words = overrides
-        if line is None and flags.list:
-            line = changed(row, flags.smoke)
-            if line is not None:
-                words = line["overrides"]
-                run = load(row, flags.smoke, words)
-        told.append(cells(row, protocol(run, words), line, why, run.data.name))
+        others = changed(row, flags.smoke) if line is None and flags.list else []
+        for other in others:
+            words = other["overrides"]
+            how = protocol(load(row, flags.smoke, words), words)
+            told.append(cells(row, how, other, "", run.data.name))
+        if not others:
+            told.append(cells(row, protocol(run, overrides), line, why, run.data.name))
     print("\n".join(markdown(told)))
     if flags.smoke:
         print("\nRehearsal on the phantom: the measured figures say nothing.")
@@ -271,15 +271,16 @@ def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
     return max(found, key=lambda line: line["time"]) if found else None
 
 
-def changed(row: Row, smoke: bool) -> Line | None:
-    """The row's latest result with its recipe of today, changed by some words."""
-    found = []
-    for line in lines_of(row, smoke):
-        if line["overrides"]:
+def changed(row: Row, smoke: bool) -> list[Line]:
+    """The row's latest results with its recipe of today, changed by some words."""
+    found = {}
+    for line in sorted(lines_of(row, smoke), key=lambda line: line["time"]):
+        words = line["overrides"]
+        if words:
             with contextlib.suppress(InputError):  # a field that is no more
-                if same(line["recipe"], load(row, smoke, line["overrides"])):
-                    found.append(line)
-    return max(found, key=lambda line: line["time"]) if found else None
+                if same(line["recipe"], load(row, smoke, words)):
+                    found[" ".join(sorted(words))] = line
+    return [found[words] for words in sorted(found)]
 
 
 def record(

@@ -121,7 +121,7 @@ def test_a_row_runs_once_and_is_read_back(
     assert "changed: data.fold=0" in row
 
 
-def test_the_list_shows_a_changed_recipe_where_there_is_no_other(
+def test_the_list_shows_changed_recipes_where_there_is_no_other(
     trained, pictures, capsys, monkeypatch
 ):
     words = ["8:three", "--data-dir", pictures]
@@ -129,17 +129,20 @@ def test_the_list_shows_a_changed_recipe_where_there_is_no_other(
 
     def listed():
         assert survey.main([*words, "--list"]) == 0
-        return capsys.readouterr().out.splitlines()[2]
+        return capsys.readouterr().out.splitlines()[2:]
 
-    assert "| DarkCovidNet | darkcovidnet |" in listed()
-    assert survey.main([*words, "--config.data.fold=0"]) == 0
+    assert "| DarkCovidNet | darkcovidnet |" in listed()[0]
+    for word in ("--config.data.fold=1", "--config.data.fold=0"):
+        assert survey.main([*words, word]) == 0
     capsys.readouterr()
-    assert "changed: data.fold=0" in listed()
-    assert "accuracy 50.0 % [25.0, 75.0]" in listed()
+    first, second = listed()
+    assert "changed: data.fold=0" in first
+    assert "changed: data.fold=1" in second
+    assert "accuracy 50.0 % [25.0, 75.0]" in first
     assert survey.main(words) == 0  # is not taken for the recipe's own: it is run
-    assert len(trained) == 2
+    assert len(trained) == 3
     capsys.readouterr()
-    assert "changed" not in listed()
+    assert "changed" not in "".join(listed())
 
 
 def test_after_an_interruption_no_row_is_begun(trained, pictures, capsys, monkeypatch):
