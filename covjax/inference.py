@@ -32,10 +32,18 @@ CARD, WEIGHTS = "classifier.json", "weights.npz"
 
 
 class Scores(NamedTuple):
-    """What a network says about pictures: float32 ``[n, classes]`` each."""
+    """What a network says about pictures, float32."""
 
-    outputs: Any  # logits, or capsule lengths
-    probabilities: Any
+    outputs: Any  # logits, or capsule lengths, ``[n, classes]``
+    probabilities: Any  # ``[n, classes]``
+    embeddings: Any  # means over the last spatial map, ``[n, features]``
+
+
+class Judged(NamedTuple):
+    """What a classifier or a system says about pictures, float32."""
+
+    probabilities: np.ndarray  # ``[n, classes]``
+    embeddings: np.ndarray  # ``[n, features]``
 
 
 @partial(jax.jit, static_argnames=("model", "pairs", "loss", "mean", "std"))
@@ -52,36 +60,25 @@ def score_batch(
 ) -> Scores:
     """Scores of one batch of uint8 pictures; variables with their `pairs` folded."""
     pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
-    outputs: Any = apply_folded(model, variables, pixels, pairs)
-    return Scores(outputs, to_probabilities(outputs, loss, temperature))
+    outputs, features = forward(model, variables, pixels, pairs)
+    embeddings = features.astype(jnp.float32).mean(axis=(1, 2))
+    return Scores(outputs, to_probabilities(outputs, loss, temperature), embeddings)
 
 
-@partial(jax.jit, static_argnames=("model", "pairs", "mean", "std"))
-def embed_batch(
-    model: nn.Module,
-    variables: Any,
-    images: jax.Array,
-    *,
-    pairs: tuple[Pair, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> jax.Array:
-    """Means over the last spatial map of one batch of uint8 pictures."""
-    pixels = normalise(images.astype(jnp.float32) / 255, mean, std)
-    features = last_map(model, variables, pixels, pairs)
-    return features.astype(jnp.float32).mean(axis=(1, 2))
-
-
-def last_map(
+def forward(
     model: nn.Module, variables: Any, pixels: jax.Array, pairs: tuple[Pair, ...]
-) -> jax.Array:
-    """The last spatial map, ``[n, h, w, features]``, of normalised pictures."""
-    _, written = apply_folded(
+) -> tuple[Any, jax.Array]:
+    """What a network makes of normalised pictures.
+
+    Returns:
+      Its scores, and the last spatial map, ``[n, h, w, features]``.
+    """
+    outputs, written = apply_folded(
         model, variables, pixels, pairs, mutable=["intermediates"]
     )
     leaves = jax.tree_util.tree_flatten_with_path(written["intermediates"])[0]
     marked = [x for path, x in leaves if "features" in jax.tree_util.keystr(path)]
-    return marked[-1]
+    return outputs, marked[-1]
 
 
 def score(
@@ -199,7 +196,7 @@ class Classifier:
         )
 
     def scored(self, images: np.ndarray) -> Scores:
-        """Raw scores and probabilities; see `scores`."""
+        """Raw scores too; see `judge`."""
         check_pictures(images, self.preprocess)
         return score(
             self.model,
@@ -212,8 +209,8 @@ class Classifier:
             temperature=self.temperature,
         )
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, float32 ``[n, classes]``.
+    def judge(self, images: np.ndarray) -> Judged:
+        """Probabilities and embeddings.
 
         Args:
           images: uint8 ``[n, size, size, channels]``, out of `preprocess`.
@@ -221,27 +218,20 @@ class Classifier:
         Raises:
           InputError: for pictures of another shape or type.
         """
-        return self.scored(images).probabilities
+        said = self.scored(images)
+        return Judged(said.probabilities, said.embeddings)
 
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Means over the last spatial map, float32 ``[n, features]``; see `scores`."""
-        check_pictures(images, self.preprocess)
-        mean, std = self.preprocess.mean, self.preprocess.std
-        pairs = foldable(self.model, images.shape[1:])
-        variables = fold(self.variables, pairs)
-        parts = [
-            embed_batch(self.model, variables, batch, pairs=pairs, mean=mean, std=std)
-            for batch in padded(images, self.batch_size)
-        ]
-        return np.concatenate(parts)[: len(images)]
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities alone, float32 ``[n, classes]``; see `judge`."""
+        return self.scored(images).probabilities
 
     def map_size(self) -> tuple[int, int]:
         """Height and width of the last spatial map."""
         size, channels = self.preprocess.size, self.preprocess.channels
         pixels = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-        unfolded = partial(last_map, self.model, pairs=())
-        shape = jax.eval_shape(unfolded, self.variables, pixels)
-        return shape.shape[1:3]
+        unfolded = partial(forward, self.model, pairs=())
+        _, features = jax.eval_shape(unfolded, self.variables, pixels)
+        return features.shape[1:3]
 
     def pixels(self, images: np.ndarray) -> np.ndarray:
         """What the network is given, float32, from prepared uint8 pictures."""

@@ -7,8 +7,11 @@ python -m covjax.predict --workdir runs/RUN scans/ --out predictions
 
 import csv
 import json
+import os
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,9 @@ class Prepared:
     row: dict[str, Any]
     sides: tuple[int, int]
     image: "np.ndarray"
+
+
+Read = tuple[dict[str, Any], Prepared | None]  # a file's row, and what was read of it
 
 
 def parser() -> cli.Parser:
@@ -91,13 +97,12 @@ def main(arguments: Sequence[str]) -> int:
     flags.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(files), unit="picture", disable=not sys.stderr.isatty()) as bar:
-        for start in range(0, len(files), classifier.batch_size):
-            some = files[start : start + classifier.batch_size]
-            found = judge(classifier, familiarity, some)
+        for found in read_ahead(classifier, files):
+            judge(classifier, familiarity, found)
             if explained is not None:
                 draw_heatmaps(explained, found, flags.out)
             rows += [row for row, _ in found]
-            bar.update(len(some))
+            bar.update(len(found))
     write(rows, flags.out)
     failed = sum(bool(row["error"]) for row in rows)
     print(f"{len(rows) - failed} pictures judged, {failed} could not be read")
@@ -118,48 +123,54 @@ def listed(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def read_ahead(
+    classifier: "Classifier | System", files: Sequence[Path]
+) -> Iterator[list[Read]]:
+    """The files in batches; one is read by all cores while the one before is judged."""
+    size = classifier.batch_size
+    waiting: deque[list[Future[Read]]] = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), size):
+            batch = files[start : start + size]
+            waiting.append([pool.submit(read, classifier, file) for file in batch])
+            if len(waiting) > 1:
+                yield [one.result() for one in waiting.popleft()]
+        for batch_read in waiting:
+            yield [one.result() for one in batch_read]
+
+
+def read(classifier: "Classifier | System", file: Path) -> Read:
+    """Reads and prepares one file as training did."""
+    from covjax.data.readers import read_image
+
+    row: dict[str, Any] = {"file": str(file), "error": ""}
+    try:
+        picture = read_image(file)
+        height, width = picture.array.shape[:2]
+        image = classifier.preprocess(picture.array)
+    except InputError as error:
+        row["error"] = str(error)
+        return row, None
+    return row, Prepared(row, (width, height), image)
+
+
 def judge(
     classifier: "Classifier | System",
     familiarity: "Familiarity",
-    files: Sequence[Path],
-) -> list[tuple[dict[str, Any], "Prepared | None"]]:
-    """A row for each file, with its prepared picture where it could be read."""
+    results: Sequence[Read],
+) -> None:
+    """Completes the rows of the files that could be read."""
     import numpy as np
 
-    results: list[tuple[dict[str, Any], Prepared | None]] = []
-    for file in files:
-        row: dict[str, Any] = {"file": str(file), "error": ""}
-        try:
-            prepared = read(classifier, file, row)
-        except InputError as error:
-            row["error"] = str(error)
-            prepared = None
-        results.append((row, prepared))
     readable = [prepared for _, prepared in results if prepared is not None]
     if not readable:
-        return results
-    images = np.stack([prepared.image for prepared in readable])
-    probabilities = classifier.scores(images)
-    embeddings = classifier.embeddings(images)
-    for prepared, scores, embedding in zip(
-        readable, probabilities, embeddings, strict=True
-    ):
+        return
+    said = classifier.judge(np.stack([prepared.image for prepared in readable]))
+    for prepared, scores, embedding in zip(readable, *said, strict=True):
         prepared.row.update(decided(classifier, scores))
         prepared.row["warnings"] = familiarity.warnings(
             prepared.image, prepared.sides, embedding
         )
-    return results
-
-
-def read(
-    classifier: "Classifier | System", file: Path, row: dict[str, Any]
-) -> Prepared:
-    """Reads and prepares one file as training did."""
-    from covjax.data.readers import read_image
-
-    picture = read_image(file)
-    height, width = picture.array.shape[:2]
-    return Prepared(row, (width, height), classifier.preprocess(picture.array))
 
 
 def decided(classifier: "Classifier | System", scores: "np.ndarray") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.familiarity import Familiarity
 from covjax.inference import Classifier, make_network
+from covjax.systems.finished import without_embeddings
 from covjax.training.state import initialise
 
 NAMES = ("normal", "pneumonia", "covid19")
@@ -47,7 +48,7 @@ def run(tmp_path_factory, classifier, pictures):
     """A work directory with all that the commands read."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     classifier.save(workdir)
-    embeddings = classifier.embeddings(pictures.images)
+    embeddings = classifier.judge(pictures.images).embeddings
     Familiarity.of(pictures, embeddings, embeddings).save(workdir)
     values = config.to_dict(config.Run())
     values["evaluation"]["resamples"] = 50
@@ -167,9 +168,11 @@ def test_blanking_hides_what_it_names(pictures):
     """A network that reads one pixel in the middle loses it with the centre."""
 
     class OnePixel:
-        def scores(self, images):
+        def judge(self, images):
             bright = images[:, 16, 16, 0].astype(np.float32) / 255
-            return np.stack([1 - bright, bright / 2, bright / 2], axis=1)
+            return without_embeddings(
+                np.stack([1 - bright, bright / 2, bright / 2], axis=1)
+            )
 
     rows = {r["part"]: r["auc"] for r in without_parts(OnePixel(), pictures, level=0.9)}
     assert rows["border only"]["estimate"] == pytest.approx(0.5)

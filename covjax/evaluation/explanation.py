@@ -13,6 +13,7 @@ from covjax.data.imageset import LESION, LUNG, ImageSet
 from covjax.evaluation import gradcam, intervals, plots
 from covjax.evaluation.bootstrap import clusters
 from covjax.evaluation.counts import one_vs_rest
+from covjax.inference import Judged
 
 EXPLAINED = 64  # pictures that are measured: enough for a share, cheap on a CPU
 DRAWN = 12  # of them, in ``heatmaps/``
@@ -20,14 +21,14 @@ SHARES = (0.25, 0.5, 0.75)  # of height and width that are blanked or kept
 GREY = 128
 
 
-class Scorer(Protocol):
-    """Whatever gives probabilities: a network, or several that answer as one."""
+class Judge(Protocol):
+    """Whatever judges prepared uint8 pictures: a network, or several as one."""
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of prepared uint8 pictures."""
+    def judge(self, images: np.ndarray) -> Judged:
+        """Probabilities and embeddings."""
 
 
-class Network(Scorer, Protocol):
+class Network(Judge, Protocol):
     """What is asked of `covjax.inference.Classifier`."""
 
     @property
@@ -67,7 +68,7 @@ def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
     """
     rows = plots.grid_rows(test.labels, test.num_classes, count=EXPLAINED)
     images = np.asarray(test.images[rows])
-    decisions = network.scores(images).argmax(axis=1)
+    decisions = network.judge(images).probabilities.argmax(axis=1)
     pixels = network.pixels(images)
 
     def heat_of(variables: Any) -> np.ndarray:
@@ -125,7 +126,7 @@ def draw(images: np.ndarray, heat: np.ndarray, names: list[str], folder: Path) -
 
 
 def without_parts(
-    network: Scorer, test: ImageSet, *, level: float
+    network: Judge, test: ImageSet, *, level: float
 ) -> list[dict[str, Any]]:
     """The network's AUC on test pictures of which a part is grey.
 
@@ -153,8 +154,9 @@ def without_parts(
     cluster = clusters(np.asarray(test.patients, str))
     rows = []
     for part, share, where in hidden:
-        scores = network.scores(np.where(where[..., None], np.uint8(GREY), images))
-        auc = intervals.area(truth, scores, cluster, level)
+        left = np.where(where[..., None], np.uint8(GREY), images)
+        said = network.judge(left)
+        auc = intervals.area(truth, said.probabilities, cluster, level)
         rows.append({"part": part, "share": share, "auc": auc.to_dict()})
     return rows
 

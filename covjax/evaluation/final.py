@@ -17,7 +17,7 @@ from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
 from covjax.files import write_json
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged
 
 
 def record_data(splits: Splits, workdir: Path) -> None:
@@ -62,7 +62,8 @@ def finish(
     """
     classifier = Classifier.of(run, splits, variables)
     names = splits.train.class_names
-    raw = Predictions.of(splits.validation, classifier.scores(splits.validation.images))
+    said = classifier.judge(splits.validation.images)
+    raw = Predictions.of(splits.validation, said.probabilities)
     temperature, point = freeze(raw, names, run)
     classifier = dataclasses.replace(
         classifier, temperature=temperature.value, thresholds=thresholds(point)
@@ -72,7 +73,7 @@ def finish(
         splits.validation, classifier.scores(splits.validation.images)
     )
     validation.save(workdir / "predictions_validation.npz")
-    learn_familiar(classifier.embeddings, splits, workdir, run.train.seed)
+    learn_familiar(classifier.judge, said, splits, workdir, run.train.seed)
     test_set = open_test(
         splits, workdir, f"epoch {epoch}", "final evaluation of covjax.train"
     )
@@ -97,7 +98,8 @@ def finish(
 
 
 def learn_familiar(
-    embed: Callable[[np.ndarray], np.ndarray],
+    judge: Callable[[np.ndarray], Judged],
+    validation: Judged,
     splits: Splits,
     workdir: Path,
     seed: int,
@@ -105,16 +107,16 @@ def learn_familiar(
     """Saves what training pictures are like, for the warnings of covjax.predict.
 
     Args:
-      embed: prepared pictures to embeddings, float32 ``[n, features]``.
+      judge: prepared pictures; it is not asked where it has no embeddings.
+      validation: what it said of the validation split.
       splits: the data; the test split is not looked at.
       workdir: of the run.
       seed: draws the training pictures that are kept.
     """
     count = min(len(splits.train), REFERENCES)
     rows = np.random.default_rng(seed).choice(len(splits.train), count, replace=False)
-    familiarity = Familiarity.of(
-        splits.train.subset(np.sort(rows)),
-        embed(splits.train.images[np.sort(rows)]),
-        embed(splits.validation.images),
-    )
-    familiarity.save(workdir)
+    train = splits.train.subset(np.sort(rows))
+    embeddings = np.zeros((count, 0), np.float32)
+    if validation.embeddings.shape[1]:
+        embeddings = judge(train.images[:]).embeddings
+    Familiarity.of(train, embeddings, validation.embeddings).save(workdir)

@@ -26,7 +26,7 @@ from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
 from covjax.evaluation import bootstrap, intervals
 from covjax.files import write_json
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged, Scores
 from covjax.systems import outcome
 from covjax.systems.network import train_network
 from covjax.training.losses import DEVIATIONS, MARGIN
@@ -60,14 +60,14 @@ def train(
     detector = Detector(train_network(run, splits, workdir / NETWORK))
     heads: dict[str, Any] = {}
 
-    def score(images: ImageSet) -> np.ndarray:
-        outputs = detector.network.scored(images.images).outputs
+    def judge(images: ImageSet) -> Judged:
+        said = detector.network.scored(images.images)
         name = "validation" if images is splits.validation else "test"
-        heads[name] = of_heads(outputs, images, run)
+        heads[name] = of_heads(said.outputs, images, run)
         write_json(workdir / HEADS, heads)
-        return probabilities(outputs, run.train.loss)
+        return judged(said, run.train.loss)
 
-    return outcome.report(run, splits, workdir, detector, score=score)
+    return outcome.report(run, splits, workdir, detector, judge=judge)
 
 
 def load(
@@ -87,13 +87,14 @@ class Detector:
 
     network: Classifier
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """See `probabilities`."""
-        return probabilities(self.network.scored(images).outputs, self.network.loss)
+    def judge(self, images: np.ndarray) -> Judged:
+        """See `probabilities`; the embeddings are those of the network."""
+        return judged(self.network.scored(images), self.network.loss)
 
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Those of the network."""
-        return self.network.embeddings(images)
+
+def judged(said: Scores, loss: str) -> Judged:
+    """What the system makes of its network's scores; see `probabilities`."""
+    return Judged(probabilities(said.outputs, loss), said.embeddings)
 
 
 def probabilities(outputs: np.ndarray, loss: str) -> np.ndarray:

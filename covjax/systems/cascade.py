@@ -24,7 +24,7 @@ from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.measured import measured
 from covjax.evaluation.predictions import Predictions
 from covjax.files import write_json
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged
 from covjax.systems import outcome
 from covjax.systems.network import train_network
 
@@ -106,14 +106,15 @@ class Cascade:
     second: Classifier
     healthy: int
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of the final classes, float32 ``[n, classes]``."""
-        answers = self.first.scores(images), self.second.scores(images)
-        return combine(*answers, self.healthy)
+    def judge(self, images: np.ndarray) -> Judged:
+        """Probabilities of the final classes, float32 ``[n, classes]``.
 
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Those of the first network, which has seen all kinds of pictures."""
-        return self.first.embeddings(images)
+        The embeddings are those of the first network, which has seen all kinds of
+        pictures.
+        """
+        sick, embeddings = self.first.judge(images)
+        which = self.second.scores(images)
+        return Judged(combine(sick, which, self.healthy), embeddings)
 
 
 def check(run: config.Run, images: ImageSet, settings: Settings) -> int:

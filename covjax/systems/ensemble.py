@@ -26,7 +26,7 @@ from covjax.data.resized import resized, resized_pictures
 from covjax.data.splits import group_ids, k_fold
 from covjax.errors import InputError
 from covjax.files import write_json
-from covjax.inference import Classifier, make_network
+from covjax.inference import Classifier, Judged, make_network
 from covjax.systems import outcome
 from covjax.systems.network import train_network
 from covjax.systems.votes import Combination, combine
@@ -93,7 +93,7 @@ def train(
     else:
         joined = combine(
             settings.rule,
-            ask(networks, splits.validation.images),
+            probabilities_of(ask(networks, splits.validation.images)),
             splits.validation.labels,
         )
     write_json(workdir / COMBINATION, joined.to_dict())
@@ -126,25 +126,25 @@ class Ensemble:
     networks: list[Classifier]
     joined: Combination
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """The combination of the members' probabilities."""
-        return self.joined(ask(self.networks, images))
-
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Those of the first member."""
-        first = self.networks[0]
-        return first.embeddings(resized_pictures(images, first.preprocess.size))
+    def judge(self, images: np.ndarray) -> Judged:
+        """The members' probabilities combined, and the first one's embeddings."""
+        said = ask(self.networks, images)
+        return Judged(self.joined(probabilities_of(said)), said[0].embeddings)
 
 
-def ask(networks: list[Classifier], images: np.ndarray) -> np.ndarray:
-    """What each member says, float32 ``[members, n, classes]``.
+def ask(networks: list[Classifier], images: np.ndarray) -> list[Judged]:
+    """What each member says.
 
     Args:
       networks: the members.
       images: uint8 ``[n, size, size, channels]``, resized for each.
     """
-    scored = [n.scores(resized_pictures(images, n.preprocess.size)) for n in networks]
-    return np.stack(scored)
+    return [n.judge(resized_pictures(images, n.preprocess.size)) for n in networks]
+
+
+def probabilities_of(said: list[Judged]) -> np.ndarray:
+    """Float32 ``[members, n, classes]``."""
+    return np.stack([one.probabilities for one in said])
 
 
 def check(run: config.Run, images: ImageSet, settings: Settings) -> tuple[Member, ...]:
@@ -269,7 +269,7 @@ def out_of_fold_of(
         place = workdir / f"fold-{fold}"
         less = replace(splits, train=seen)
         network = train_member(run, less, place, member, settings)
-        return network.scores(resized(unseen, member.size).images)
+        return network.judge(resized(unseen, member.size).images).probabilities
 
     return out_of_fold(splits.train, settings.folds, run.train.seed, predict)
 

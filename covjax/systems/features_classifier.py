@@ -24,10 +24,10 @@ from covjax.data.splits import group_ids
 from covjax.data.texture import DESCRIPTORS, describe
 from covjax.errors import InputError
 from covjax.files import write_arrays, write_json
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged
 from covjax.systems import outcome
 from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
-from covjax.systems.finished import no_embeddings
+from covjax.systems.finished import without_embeddings
 from covjax.systems.network import train_network, untrained_network
 
 LAYERS = ("map", "logits")
@@ -140,14 +140,10 @@ class FeaturesClassifier:
     fitted: list[Fitted]
     fusion: str
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """See `fuse`."""
+    def judge(self, images: np.ndarray) -> Judged:
+        """See `fuse`; no embeddings, for features of several kinds have no scale."""
         found = [extract(images) for extract in self.sets.values()]
-        return fuse(self.fitted, found, self.fusion)
-
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """None: features of different kinds have no common scale."""
-        return no_embeddings(images)
+        return without_embeddings(fuse(self.fitted, found, self.fusion))
 
 
 def check(settings: Settings, images: ImageSet) -> None:
@@ -207,9 +203,8 @@ def feature_sets(
 
 def network_features(network: Classifier, layer: str, images: np.ndarray) -> np.ndarray:
     """What a network makes of pictures, float32 ``[n, features]``."""
-    if layer == "logits":
-        return network.scored(images).outputs
-    return network.embeddings(images)
+    said = network.scored(images)
+    return said.outputs if layer == "logits" else said.embeddings
 
 
 def texture_features(name: str, images: np.ndarray) -> np.ndarray:

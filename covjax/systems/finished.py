@@ -12,7 +12,7 @@ from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.evaluation.calibration import Temperature
 from covjax.files import write_json
-from covjax.inference import check_pictures
+from covjax.inference import Judged, check_pictures
 
 CARD = "system.json"
 
@@ -24,23 +24,20 @@ class Parts(Protocol):
     bit.
     """
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities before calibration, float32 ``[n, classes]``.
+    def judge(self, images: np.ndarray) -> Judged:
+        """Probabilities before calibration, and embeddings.
+
+        The embeddings are those of a network that sees the whole picture; see
+        `without_embeddings` where there is none.
 
         Args:
           images: uint8 ``[n, size, size, channels]``, prepared.
         """
 
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Float32 ``[n, features]`` of a network that sees the picture, or of none.
 
-        See `covjax.inference.Classifier.embeddings` and `no_embeddings`.
-        """
-
-
-def no_embeddings(images: np.ndarray) -> np.ndarray:
-    """What a system without a network of the whole picture has: ``[n, 0]``."""
-    return np.zeros((len(images), 0), np.float32)
+def without_embeddings(probabilities: np.ndarray) -> Judged:
+    """What a system without a network of the whole picture says: ``[n, 0]`` beside."""
+    return Judged(probabilities, np.zeros((len(probabilities), 0), np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +62,8 @@ class System:
     temperature: Temperature
     thresholds: dict[str, float]
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, float32 ``[n, classes]``.
+    def judge(self, images: np.ndarray) -> Judged:
+        """Calibrated probabilities, and embeddings; see `Parts`.
 
         Args:
           images: uint8 ``[n, size, size, channels]``, out of `preprocess`.
@@ -75,12 +72,12 @@ class System:
           InputError: for pictures of another shape or type.
         """
         check_pictures(images, self.preprocess)
-        return self.temperature(self.parts.scores(images))
+        probabilities, embeddings = self.parts.judge(images)
+        return Judged(self.temperature(probabilities), embeddings)
 
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """See `Parts`; takes what `scores` takes."""
-        check_pictures(images, self.preprocess)
-        return self.parts.embeddings(images)
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities alone, float32 ``[n, classes]``; see `judge`."""
+        return self.judge(images).probabilities
 
     def save(self, workdir: Path) -> None:
         """Writes ``system.json``; the parts are in the run's folders already."""

@@ -16,6 +16,7 @@ from covjax.evaluation.operating_point import thresholds
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
+from covjax.inference import Judged
 from covjax.systems.finished import Parts, System
 
 
@@ -25,7 +26,7 @@ def report(
     workdir: Path,
     parts: Parts,
     *,
-    score: Callable[[ImageSet], np.ndarray] | None = None,
+    judge: Callable[[ImageSet], Judged] | None = None,
     history: Sequence[dict[str, Any]] = (),
     explanation: Callable[[ImageSet], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
@@ -39,8 +40,8 @@ def report(
       splits: the data.
       workdir: of the run; it exists.
       parts: the networks of the system.
-      score: pictures of a split to probabilities, float32 ``[n, classes]``, where that
-        takes more than the pictures; None: ``parts.scores``.
+      judge: the pictures of a split, where that takes more than the pictures; None:
+        ``parts.judge``.
       history: of a training whose curves the report should show.
       explanation: of the opened test split, for the report's ``explanation``.
 
@@ -48,8 +49,9 @@ def report(
       What stands in ``metrics.json``.
     """
     names = splits.train.class_names
-    score = score or (lambda images: parts.scores(images.images))
-    raw = Predictions.of(splits.validation, score(splits.validation))
+    judge = judge or (lambda images: parts.judge(images.images))
+    said = judge(splits.validation)
+    raw = Predictions.of(splits.validation, said.probabilities)
     temperature, point = freeze(raw, names, run)
     system = System(
         parts=parts,
@@ -61,7 +63,7 @@ def report(
         thresholds=thresholds(point),
     )
     system.save(workdir)
-    learn_familiar(system.embeddings, splits, workdir, run.train.seed)
+    learn_familiar(system.judge, said, splits, workdir, run.train.seed)
 
     def calibrated(images: ImageSet, probabilities: np.ndarray) -> Predictions:
         return Predictions.of(images, temperature(probabilities))
@@ -71,7 +73,7 @@ def report(
     images = open_test(
         splits, workdir, run.system.name, "final evaluation of covjax.train"
     )
-    test = calibrated(images, score(images))
+    test = calibrated(images, judge(images).probabilities)
     test.save(workdir / "predictions_test.npz")
     return write_report(
         workdir,

@@ -13,6 +13,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.systems import ensemble
+from covjax.systems.finished import without_embeddings
 from covjax.systems.votes import Combination, combine, majority_vote
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs/survey/row17_covxnet.py"
@@ -153,9 +154,11 @@ class Memory:
     known: dict
     classes: int
 
-    def scores(self, images):
+    def judge(self, images):
         blind = np.full(self.classes, 1 / self.classes)
-        return np.array([self.known.get(i.tobytes(), blind) for i in images])
+        return without_embeddings(
+            np.array([self.known.get(i.tobytes(), blind) for i in images])
+        )
 
 
 @dataclass
@@ -164,9 +167,9 @@ class Bright:
 
     preprocess: Preprocess
 
-    def scores(self, images):
+    def judge(self, images):
         share = images[:, 0, 0, 0] / 255
-        return np.stack([1 - share, share], axis=1)
+        return without_embeddings(np.stack([1 - share, share], axis=1))
 
 
 def test_stacking_does_not_trust_a_network_that_memorises(tmp_path, monkeypatch):
@@ -192,7 +195,7 @@ def test_stacking_does_not_trust_a_network_that_memorises(tmp_path, monkeypatch)
         return Memory(prepare, known, 2)
 
     def report(run, splits, workdir, parts):
-        return parts.scores(splits.test.images)
+        return parts.judge(splits.test.images).probabilities
 
     monkeypatch.setattr(ensemble, "train_member", train_member)
     monkeypatch.setattr(ensemble.outcome, "report", report)

@@ -66,7 +66,9 @@ def fit_and_score(splits, workdir, monkeypatch, **settings):
     monkeypatch.setattr(
         features_classifier.outcome,
         "report",
-        lambda run, splits, workdir, parts: parts.scores(splits.validation.images),
+        lambda run, splits, workdir, parts: (
+            parts.judge(splits.validation.images).probabilities
+        ),
     )
     run = config.Run(system=config.System(name="features_classifier"))
     return features_classifier.train(run, splits, workdir, settings)

@@ -11,18 +11,17 @@ from covjax.errors import InputError
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.familiarity import Familiarity
 from covjax.systems import outcome
-from covjax.systems.finished import System, no_embeddings, read_card
+from covjax.systems.finished import System, read_card, without_embeddings
 
 
 class Bright:
     """A system that looks at the mean of each picture."""
 
-    def scores(self, images):
+    def judge(self, images):
         share = images[:].mean(axis=(1, 2, 3)) / 255
-        return np.stack([1 - share, share], axis=1).astype(np.float32)
-
-    def embeddings(self, images):
-        return no_embeddings(images)
+        return without_embeddings(
+            np.stack([1 - share, share], axis=1).astype(np.float32)
+        )
 
 
 class OpenedError(Exception):
@@ -53,14 +52,16 @@ def test_all_is_saved_before_the_test_split_is_opened(splits, tmp_path, monkeypa
     temperature = system.temperature
     assert temperature.value != 1
     assert not temperature.independent
-    said = system.scores(pictures)
-    np.testing.assert_array_equal(said, temperature(Bright().scores(pictures)))
+    said, embeddings = system.judge(pictures)
+    raw = Bright().judge(pictures).probabilities
+    np.testing.assert_array_equal(said, temperature(raw))
+    np.testing.assert_array_equal(said, system.scores(pictures))
     ill = said[splits.validation.labels == 1, 1]
     assert list(system.thresholds) == ["covid19"]
     assert ill.min() >= system.thresholds["covid19"] > ill.min() - 0.1
     # without embeddings, size and exposure alone are familiar or not
     familiar = Familiarity.load(tmp_path)
-    embedding = system.embeddings(pictures)[0]
+    embedding = embeddings[0]
     median = np.argsort(said[:, 1])[len(said) // 2]
     sides = (int(familiar.sides[0]), int(familiar.sides[1]))
     assert familiar.warnings(pictures[median], sides, embedding) == []
@@ -76,9 +77,8 @@ def test_pictures_of_another_size_are_refused(splits):
         preprocess=splits.preprocess, batch_size=4,
         temperature=Temperature(1.0, False), thresholds={},
     )  # fmt: skip
-    for ask in (system.scores, system.embeddings):
-        with pytest.raises(InputError, match=r"must be uint8 \[n, 16, 16, 1\]"):
-            ask(np.zeros((2, 8, 8, 1), np.uint8))
+    with pytest.raises(InputError, match=r"must be uint8 \[n, 16, 16, 1\]"):
+        system.judge(np.zeros((2, 8, 8, 1), np.uint8))
 
 
 def test_what_is_missing_or_damaged_is_one_line(tmp_path):

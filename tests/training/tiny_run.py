@@ -40,6 +40,7 @@ class Tiny(nn.Module):
             self.sow("intermediates", "aux_logits", logits)
         x = Conv(8, strides=2, use_bias=False, name="stage1")(x)
         x = nn.relu(norm(name="stage1_norm")(x))
+        self.sow("intermediates", "features", x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
         return nn.Dense(self.num_classes, name="head")(x)
 
