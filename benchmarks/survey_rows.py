@@ -1,8 +1,7 @@
 """What the papers of the survey's Table 2 report: one figure a row to compare with.
 
-Figures are the papers' own; where the survey prints another one, that is said. Those
-marked "(abstract)" or "(authors' repository)" were seen there, the others are quoted
-from the papers as they are commonly cited and may be off in the last digit.
+Those marked "(abstract)" or "(authors' repository)" were seen there; the others are
+quoted from the papers as they are commonly cited, and were not checked against them.
 """
 
 from typing import NamedTuple
@@ -41,6 +40,7 @@ class Row(NamedTuple):
 _NARIN = "Narin 2020, arXiv 2003.10849"
 _COVIDX_NET = "Hemdan 2020, arXiv 2003.11055"
 _COVID_NET = "Wang 2020, Sci Rep 10:19549 (authors' repository)"
+_BASELINES = "Wang 2020, Sci Rep 10:19549"
 _OZTURK = "Ozturk 2020, CBM 121:103792 (authors' repository)"
 _CORONET = "Khan 2020, CMPB 196:105581"
 _DEEP_COVID = "Minaee 2020, MedIA 65:101794"
@@ -57,8 +57,8 @@ ROWS: tuple[Row, ...] = (
     Row(2, "densenet201", "COVIDX-Net, DenseNet-201", "90 % of 10 pictures",
         _COVIDX_NET),
     Row(3, "covidnet_b", "COVID-Net", "93.3 %", _COVID_NET),
-    Row(3, "resnet50", "ResNet-50", "90.6 %", _COVID_NET),
-    Row(3, "vgg19", "VGG-19", "83.0 %", _COVID_NET),
+    Row(3, "resnet50", "ResNet-50", "90.6 %", _BASELINES),
+    Row(3, "vgg19", "VGG-19", "83.0 %", _BASELINES),
     Row(4, "", "anomaly detection", "sensitivity 96.0 %, specificity 70.65 %",
         "Zhang 2020, arXiv 2003.12338, version 1", _AT_98),
     Row(5, "", "CNN+LSTM", "99.4 %", "Islam 2020, IMU 20:100412"),

@@ -32,11 +32,15 @@ def protocol(run: config.Run, overrides: Sequence[str] = ()) -> str:
         shares = " / ".join(f"{100 * share:.0f}" for share in data.fractions)
         split = f"{shares} %, {unit}"
     epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
-    start = "pretrained" if run.model.pretrained else "from scratch"
-    told = (
-        f"{data.size} px, {split}; {start}, {epochs}, {optimizer.name} "
-        f"{optimizer.learning_rate:g}, batch {train.batch_size}"
-    )
+    settings = run.system.kwargs
+    sources = [run.model.pretrained, *settings.get("networks", {}).values()]
+    how = "pretrained" if any(sources) else "from scratch"
+    if settings.get("fine_tune", True):
+        how += f", {epochs}, {optimizer.name} {optimizer.learning_rate:g}"
+        how += f", batch {train.batch_size}"
+    else:
+        how += ", not fine-tuned"
+    told = f"{data.size} px, {split}; {how}"
     changes = ", ".join(word.removeprefix("--config.") for word in overrides)
     return f"{told}; changed: {changes}" if changes else told
 

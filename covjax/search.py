@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from covjax.data import ImageSet
 
-# field of the optimizer: lowest, highest, whether by orders of magnitude; Ucar and
-# Korkmaz 2020, COVIDiagnosis-Net, Medical Hypotheses 140:109761
+# field of the optimizer: lowest, highest, whether by orders of magnitude. The three
+# fields are those of Ucar and Korkmaz 2020, COVIDiagnosis-Net, Medical Hypotheses
+# 140:109761; the ranges are covjax's
 RANGES = {
     "learning_rate": (1e-4, 1e-1, True),
     "momentum": (0.8, 0.98, False),

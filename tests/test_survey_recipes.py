@@ -6,13 +6,17 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from covjax import cli, config, systems
+from covjax import cli, config, imagenet, systems
 from covjax.data.catalog import CATALOG
 from covjax.data.phantom import CLASS_NAMES
 from covjax.errors import InputError
+from covjax.interop.names import FAMILIES, Normalisation
+from covjax.interop.stem import fold
 from covjax.models import MODELS, create_model
+from covjax.pretrained import TRUNKS
 from covjax.training.state import call_order, trainable_paths
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "survey"
@@ -96,6 +100,30 @@ def test_a_system_knows_its_settings(path, variant):
             systems.read_settings(module.Settings, run.system)
         if "smoke" in words:
             assert "timm/" not in str(run.system.kwargs)  # nothing is fetched
+
+
+@pytest.mark.parametrize(("path", "variant"), CASES, ids=NAMES)
+def test_pictures_are_normalised_as_the_weights_were(path, variant):
+    """Else a network cannot read its weights, and the run ends before it begins."""
+    run = load(path, variant)
+    sources = {run.model.name: run.model.pretrained}
+    sources |= run.system.kwargs.get("networks", {})
+    for network, source in sources.items():
+        if source and not source.startswith("runs/"):
+            (theirs,) = {
+                family.normalisation
+                for family in FAMILIES[TRUNKS.get(network, network)].values()
+            }
+            mean, std = (
+                tuple(np.broadcast_to(values, 3))
+                for values in (run.data.mean, run.data.std)
+            )
+            kernel = np.ones((3, 3, 3, 1))
+            ours = Normalisation(mean, std)
+            np.testing.assert_array_equal(
+                fold(kernel, kernel.shape, theirs, ours, run.data.channels), kernel
+            )
+            assert source == imagenet.WEIGHTS[network].pretrained
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

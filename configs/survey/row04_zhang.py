@@ -17,7 +17,7 @@ that reaches the published sensitivity on validation. Not known: size of the pic
 augmentation, optimizer, batch size and epochs: all covjax's choices.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
 LOSSES = {"score": "deviation", "confidence": "deviation_confidence"}
 
@@ -25,22 +25,16 @@ LOSSES = {"score": "deviation", "confidence": "deviation_confidence"}
 def get_config(variant: str = "") -> config.Run:
     form, smoke = config.choose(variant, tuple(LOSSES))
     run = config.Run()
-    run.model = config.Model(
-        name="efficientnet_b0",
-        pretrained="timm/efficientnet_b0.ra_in1k",
-        new_head=True,
-    )
     run.system = config.System(name="anomaly")
     run.data = config.Data(
         name="folder",
         classes=("other pneumonia", "COVID-19"),
         size=224,
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # ImageNet
-        std=(0.229, 0.224, 0.225),
         split="grouped",
         folds=2,
     )
+    imagenet.start(run, "efficientnet_b0")
     run.augment = config.Augment(flip=True, rotation_degrees=10.0, zoom=0.1)
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-4)
     run.train = config.Train(

@@ -8,7 +8,7 @@ Published: accuracy 99.4 %, AUC 99.9 %, specificity 99.2 %, sensitivity 99.3 %, 
 Data: data.mendeley.com/datasets/jctsfj2sfn, 1,525 X-rays of each of three classes.
 
 Not known: the optimizer (the authors' script has RMSprop), the batch size (16 in the
-script), the validation pictures (here a tenth of the training folds). Learning rate
+script), the validation pictures (here an eighth of the training folds). Learning rate
 and epochs are the paper's; the script has 3e-4, falling by 0.95 an epoch, for 25, and
 leaves convolutions and LSTM at their random start, which is not repeated here. Folds
 are of pictures, as published: ``--config.data.split=grouped`` keeps patients apart.

@@ -16,19 +16,12 @@ Not known: picture size, learning rate, epochs, batch size and the dropout befor
 classifier (here none): all but Adam and the split are covjax's choices.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
 
 def get_config(variant: str = "") -> config.Run:
     (smoke,) = config.choose(variant)
     run = config.Run()
-    run.model = config.Model(
-        name="xception",
-        # how timm's weights were trained (covjax/models/xception.py)
-        kwargs={"padding": "symmetric", "epsilon": 1e-5, "momentum": 0.9},
-        pretrained="timm/legacy_xception.tf_in1k",
-        new_head=True,
-    )
     run.data = config.Data(
         name="darkcovidnet",
         size=299,
@@ -36,6 +29,7 @@ def get_config(variant: str = "") -> config.Run:
         split="image",
         fractions=(0.7, 0.1, 0.2),
     )
+    imagenet.start(run, "xception")
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-4)
     run.train = config.Train(epochs=50, batch_size=16)
     return config.rehearse(run) if smoke else run

@@ -20,7 +20,7 @@ patients apart. All five are trained, ``--config.data.fold=0`` trains one.
 From the authors' notebook: fastai's transforms, one cycle, and weight decay on all
 parameters. Different here: fastai changes three pictures of four, and also warps the
 perspective; pixels are normalised by fixed numbers near the batch statistics that it
-takes. Not known: the validation pictures (here a tenth of the training folds).
+takes. Not known: the validation pictures (here an eighth of the training folds).
 """
 
 from covjax import config

@@ -12,14 +12,14 @@ Data: 284 COVID-19 X-rays of github.com/ieee8023/covid-chestxray-dataset and 310
 330 bacterial, 327 viral ones of kaggle.com/paultimothymooney/chest-xray-pneumonia, as a
 manifest; which of them is not known.
 
-The paper starts from ImageNet's Xception; here from scratch, unless
-``--config.model.pretrained=FILE`` names a checkpoint that fits. Different here: the
-authors' channel shift of 20 grey values is a shift of brightness; the normalisation
-and whitening flags of their script have no effect and are left out. Not known: the
-validation pictures (here a tenth of the training folds).
+From ImageNet's Xception, as in the paper. Different here: pictures are normalised as
+these weights were trained, where the authors scaled them to [0, 1]; the authors'
+channel shift of 20 grey values is a shift of brightness; the normalisation and
+whitening flags of their script have no effect and are left out. Not known: the
+validation pictures (here an eighth of the training folds).
 """
 
-from covjax import config
+from covjax import config, imagenet
 
 CLASSES = {
     "four": ("normal", "bacterial pneumonia", "viral pneumonia", "COVID-19"),
@@ -31,17 +31,15 @@ CLASSES = {
 def get_config(variant: str = "") -> config.Run:
     number, smoke = config.choose(variant, tuple(CLASSES))
     run = config.Run()
-    run.model = config.Model(name="coronet")
     run.data = config.Data(
         name="folder",
         classes=CLASSES[number],
         size=150,
         channels=3,
-        mean=(0.0,),
-        std=(1.0,),
         split="image",
         folds=4,
     )
+    imagenet.start(run, "coronet")
     run.augment = config.Augment(
         flip=True,
         flip_vertical=True,

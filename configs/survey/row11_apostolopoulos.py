@@ -11,22 +11,14 @@ X-rays of github.com/ieee8023/covid-chestxray-dataset and
 kaggle.com/paultimothymooney/chest-xray-pneumonia, as a manifest; which is not known.
 
 Different here: pictures are square, not 200 x 266; the "layer cutoff" below which
-nothing is trained falls on the end of the nearest stage; the authors' dense layers of
-1000 or so units before the classifier are left out. Not known: the learning rate (here
-Keras's 1e-3) and the validation pictures (here a tenth of the training folds).
+nothing is trained falls on the end of the nearest stage, and statistics below it go on
+following the pictures; the authors' dense layers of 1000 or so units before the
+classifier are left out, but VGG-19 keeps its own. Not known: the learning rate (here
+Keras's 1e-3) and the validation pictures (here an eighth of the training folds).
 """
 
-from covjax import config
+from covjax import config, imagenet
 
-NETWORKS = {
-    "mobilenet_v2": "timm/mobilenetv2_100.ra_in1k",
-    "vgg19": "timm/vgg19.tv_in1k",
-    "inception_v3": "timm/inception_v3.tv_in1k",
-    "xception": "timm/legacy_xception.tf_in1k",
-    "inception_resnet_v2": "timm/inception_resnet_v2.tf_in1k",
-}
-# how timm's Xception was trained (covjax/models/xception.py)
-KWARGS = {"xception": {"padding": "symmetric", "epsilon": 1e-5, "momentum": 0.9}}
 FROZEN = {  # the paper's cutoff in Keras's layers
     "mobilenet_v2": ("until:stage1",),  # 10
     "vgg19": ("until:stage4",),  # 18
@@ -37,14 +29,8 @@ FROZEN = {  # the paper's cutoff in Keras's layers
 
 
 def get_config(variant: str = "") -> config.Run:
-    network, smoke = config.choose(variant, tuple(NETWORKS))
+    network, smoke = config.choose(variant, tuple(FROZEN))
     run = config.Run()
-    run.model = config.Model(
-        name=network,
-        kwargs=KWARGS.get(network, {}),
-        pretrained=NETWORKS[network],
-        new_head=True,
-    )
     run.data = config.Data(
         name="folder",
         classes=("normal", "pneumonia", "COVID-19"),
@@ -53,6 +39,7 @@ def get_config(variant: str = "") -> config.Run:
         split="image",
         folds=10,
     )
+    imagenet.start(run, network)
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-3)
     run.train = config.Train(epochs=10, batch_size=64, freeze=FROZEN[network])
     return config.rehearse(run, size=80) if smoke else run

@@ -11,8 +11,9 @@ pneumonia and 1,583 normal ones of kaggle.com/paultimothymooney/chest-xray-pneum
 and the Shenzhen and Montgomery tuberculosis sets, as a manifest of two classes; the
 survey's counts are those of all together.
 
-Not known: optimizer, learning rate, epochs, batch size, augmentation (here none), and
-the poolings behind the last module (covjax/models/truncated_inception.py).
+Not known: whether it started from ImageNet (here from scratch), optimizer, learning
+rate, epochs, batch size, augmentation (here none), and the poolings behind the last
+module (covjax/models/truncated_inception.py).
 """
 
 from covjax import config

@@ -2,18 +2,19 @@
 
     python -m covjax.train --config configs/survey/row13_togacar.py
         with --config.data.manifest=FILE
-        --config.system.kwargs.networks="{'mobilenet_v2':
-        'timm/mobilenetv2_100.ra_in1k', 'squeezenet1_1': 'FILE'}"
 
 Published: accuracy 99.27 %, features of MobileNetV2 and SqueezeNet of the stacked
 pictures joined, after selection. Not yet run here.
 
 Data: 295 COVID-19, 65 normal and 98 pneumonia X-rays of
 github.com/ieee8023/covid-chestxray-dataset and kaggle.com/tawsifurrahman, as a
-manifest. SqueezeNet's weights are torchvision's file.
+manifest. SqueezeNet's weights are torchvision's file (covjax/imagenet.py); where it
+lies elsewhere: --config.system.kwargs.networks="{'mobilenet_v2':
+'timm/mobilenetv2_100.ra_in1k', 'squeezenet1_1': 'FILE'}".
 
 From the authors' scripts: fuzzy colour and stacking, SGD with momentum, rate, batch
-size, epochs. Different here: the stem is frozen instead of the first ten layers;
+size, epochs. Different here: SqueezeNet sees 224 pixels, not 227; the stem is frozen
+instead of the first ten layers;
 SqueezeNet's features are means over its last map, not its class scores; features are
 selected after they are joined, not before, scored by cross-validation within the
 training pictures. The authors' search never moves and keeps the best of many runs by
@@ -23,9 +24,9 @@ of iterations (here 10 and 10).
 
 from typing import Any
 
-from covjax import config
+from covjax import config, imagenet
 
-NETWORKS = {"mobilenet_v2": "timm/mobilenetv2_100.ra_in1k", "squeezenet1_1": ""}
+NETWORKS = ("mobilenet_v2", "squeezenet1_1")
 
 
 def get_config(variant: str = "") -> config.Run:
@@ -35,7 +36,10 @@ def get_config(variant: str = "") -> config.Run:
     pipeline: dict[str, Any] = {"classifier": "linear_svm", "select": "social_mimic"}
     run.system = config.System(
         name="features_classifier",
-        kwargs={"networks": NETWORKS, "pipeline": pipeline},
+        kwargs={
+            "networks": {n: imagenet.WEIGHTS[n].pretrained for n in NETWORKS},
+            "pipeline": pipeline,
+        },
     )
     run.data = config.Data(
         name="folder",

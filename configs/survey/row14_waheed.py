@@ -16,20 +16,17 @@ not known. The paper tests on 192 of them (72 and 120).
 The GAN's layers agree with the paper's counts (covjax/models/gan.py). Different here:
 the GAN sees the training pictures alone; VGG-16 keeps its own dense layers, where the
 paper has a dense layer of 64 after global averaging. Not known: how many synthetic
-pictures joined (here 1500 a class), the split by patient, and the validation pictures
-(here a twelfth). The figure without the GAN is that of
-``--config.system.name=''``.
+pictures joined (here 1500 a class), whether the convolutions were frozen (here not),
+the split by patient, and the validation pictures (here a twelfth). The figure without
+the GAN is that of ``--config.system.name=''``.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
 
 def get_config(variant: str = "") -> config.Run:
     (smoke,) = config.choose(variant)
     run = config.Run()
-    run.model = config.Model(
-        name="vgg16", pretrained="timm/vgg16.tv_in1k", new_head=True
-    )
     run.system = config.System(
         name="gan_augmentation",
         kwargs={"gan": "acgan", "epochs": 2000, "batch_size": 64, "pictures": 1500},
@@ -42,6 +39,7 @@ def get_config(variant: str = "") -> config.Run:
         split="image",
         fractions=(0.75, 0.08, 0.17),  # 192 of 1,124 are tested
     )
+    imagenet.start(run, "vgg16")
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-3)
     run.train = config.Train(epochs=100, batch_size=16)
     if smoke:

@@ -22,13 +22,9 @@ files: ``--config.model.pretrained=FILE``. Not known: widths and size of the GAN
 the classifier (here covjax's choices), and whether patients were kept together.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
-NETWORKS = {
-    "googlenet": "",
-    "alexnet": "",
-    "resnet18": "timm/resnet18.tv_in1k",
-}
+NETWORKS = ("googlenet", "alexnet", "resnet18")
 CLASSES = {
     "four": ("normal", "bacterial pneumonia", "viral pneumonia", "COVID-19"),
     "three": ("normal", "bacterial pneumonia", "COVID-19"),
@@ -37,9 +33,8 @@ CLASSES = {
 
 
 def get_config(variant: str = "") -> config.Run:
-    network, number, smoke = config.choose(variant, tuple(NETWORKS), tuple(CLASSES))
+    network, number, smoke = config.choose(variant, NETWORKS, tuple(CLASSES))
     run = config.Run()
-    run.model = config.Model(name=network, pretrained=NETWORKS[network], new_head=True)
     run.system = config.System(
         name="gan_augmentation",
         kwargs={"gan": "dcgan", "epochs": 500, "batch_size": 64, "pictures": 1950},
@@ -49,11 +44,10 @@ def get_config(variant: str = "") -> config.Run:
         classes=CLASSES[number],
         size=224,
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # ImageNet
-        std=(0.229, 0.224, 0.225),
         split="image",
         fractions=(0.8, 0.1, 0.1),
     )
+    imagenet.start(run, network)
     run.optimizer = config.Optimizer(name="sgd", learning_rate=1e-3, momentum=0.9)
     run.train = config.Train(epochs=20, batch_size=64)
     if smoke:

@@ -12,9 +12,10 @@ Data: 231 COVID-19 X-rays of github.com/ieee8023/covid-chestxray-dataset and 1,0
 of normal and pneumonia of NIH ChestX-ray8, as a manifest; which of them is not known.
 
 Different here: classes are drawn equally often, where the authors enlarge COVID-19 to
-1,050 pictures beforehand. Not known: learning rate (5e-5 is a guess), augmentation,
-whether the decoder's loss (weight 0.0005) is a sum over pixels, as it is here after
-Sabour et al., or a mean, and some of the network (covjax/models/conv_capsnet.py).
+1,050 pictures beforehand. Not checked against the paper: Adam, batch size, epochs and
+the layers. Not known: learning rate (5e-5 is a guess), augmentation, whether the
+decoder's loss (weight 0.0005) is a sum over pixels, as it is here after Sabour et al.,
+or a mean, and some of the network (covjax/models/conv_capsnet.py).
 """
 
 from covjax import config

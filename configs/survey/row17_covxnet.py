@@ -3,9 +3,9 @@
 doi 10.1016/j.compbiomed.2020.103869
 
     python -m covjax.train --config configs/survey/row17_covxnet.py:pretraining
-        with --config.data.dir=DIR --workdir=STAGE1
+        with --config.data.dir=DIR --workdir=runs/covxnet
     python -m covjax.train --config configs/survey/row17_covxnet.py:four
-        with --config.data.manifest=FILE --config.model.pretrained=STAGE1
+        with --config.data.manifest=FILE
 
 Published, mean of five folds: accuracy 90.2 % for four classes; COVID-19 against normal
 97.4 %, against viral pneumonia 96.9 %, against bacterial pneumonia 94.7 %. Not yet run
@@ -36,7 +36,8 @@ SIZES = (32, 64, 128, 256)
 def get_config(variant: str = "") -> config.Run:
     task, smoke = config.choose(variant, tuple(CLASSES))
     run = config.Run()
-    run.model = config.Model(name="covxnet256", kwargs={"depth": 5})
+    stage1 = "" if task == "pretraining" else "runs/covxnet"
+    run.model = config.Model(name="covxnet256", kwargs={"depth": 5}, pretrained=stage1)
     run.system = config.System(
         name="ensemble",
         kwargs={

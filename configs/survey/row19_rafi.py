@@ -1,6 +1,7 @@
 """Row 19: T. H. Rafi 2020, Eng Appl Sci Lett 3(4), EfficientNet-B4.
 
-The survey's reference is lost; this paper fits its architecture, counts and figure.
+The survey's reference is lost; this paper, of which only the abstract was read, is the
+likeliest by architecture, counts and figure.
 
     python -m covjax.train --config configs/survey/row19_rafi.py:efficientnet_b4
         with --config.data.dir=DIR
@@ -17,27 +18,21 @@ epochs and augmentation, which are covjax's choices. The paper's fourth network,
 CNN, is left out.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
-NETWORKS = {
-    "efficientnet_b4": "timm/tf_efficientnet_b4.aa_in1k",
-    "resnet50": "timm/resnet50.tv_in1k",
-    "densenet121": "timm/densenet121.tv_in1k",
-}
+NETWORKS = ("efficientnet_b4", "resnet50", "densenet121")
 
 
 def get_config(variant: str = "") -> config.Run:
-    network, smoke = config.choose(variant, tuple(NETWORKS))
+    network, smoke = config.choose(variant, NETWORKS)
     run = config.Run()
-    run.model = config.Model(name=network, pretrained=NETWORKS[network], new_head=True)
     run.data = config.Data(
         name="covid19_radiography_v1",
         size=224,
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # ImageNet
-        std=(0.229, 0.224, 0.225),
         fractions=(0.7, 0.1, 0.2),
     )
+    imagenet.start(run, network)
     run.augment = config.Augment(rotation_degrees=10.0, shift=0.1, zoom=0.1)
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-4)
     run.train = config.Train(epochs=30, batch_size=16)

@@ -23,8 +23,9 @@ descriptors; which resampling goes with which result (here SMOTE with Tomek link
 
 from typing import Any
 
-from covjax import config
+from covjax import config, imagenet
 
+INCEPTION = imagenet.WEIGHTS["inception_v3"]
 PATHS = {
     "normal": "normal",
     "COVID-19": "pneumonia/acellular/viral/coronavirus/COVID-19",
@@ -54,7 +55,7 @@ def get_config(variant: str = "") -> config.Run:
     run.system = config.System(
         name="features_classifier",
         kwargs={
-            "networks": {"inception_v3": "" if smoke else "timm/inception_v3.tv_in1k"},
+            "networks": {"inception_v3": "" if smoke else INCEPTION.pretrained},
             "fine_tune": False,
             "textures": ("lbp", "eqp", "ldn", "letrist", "bsif", "lpq", "obif"),
             "fusion": FUSIONS[fusion],
@@ -66,8 +67,8 @@ def get_config(variant: str = "") -> config.Run:
         classes=tuple(PATHS),
         size=299,
         channels=3,
-        mean=(0.5,),
-        std=(0.5,),
+        mean=INCEPTION.mean,
+        std=INCEPTION.std,
         split="image",
         fractions=(0.6, 0.1, 0.3),  # the test split is the paper's 30 %
     )

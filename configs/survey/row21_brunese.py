@@ -12,30 +12,27 @@ github.com/ieee8023/covid-chestxray-dataset, NIH ChestX-ray14 and others, as a m
 COVID-19 has sources of its own.
 
 Different here: VGG-16 keeps its own dense layers, where the paper has a pooling of the
-last map, one small dense layer, dropout 0.5 and the classifier. Not known: optimizer,
-learning rate, batch size, epochs and augmentation: all covjax's choices.
+last map, one small dense layer, dropout 0.5 and the classifier. Not known: what was
+frozen (here all but the classifier), optimizer, learning rate, batch size, epochs and
+augmentation: all covjax's choices.
 """
 
-from covjax import config
+from covjax import config, imagenet
 
 
 def get_config(variant: str = "") -> config.Run:
     (smoke,) = config.choose(variant)
     run = config.Run()
-    run.model = config.Model(
-        name="vgg16", pretrained="timm/vgg16.tv_in1k", new_head=True
-    )
     run.system = config.System(name="cascade")  # healthy is the first class
     run.data = config.Data(
         name="folder",
         classes=("healthy", "other disease", "COVID-19"),
         size=224,
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # ImageNet
-        std=(0.229, 0.224, 0.225),
         split="image",
         fractions=(0.7, 0.1, 0.2),
     )
+    imagenet.start(run, "vgg16")
     run.augment = config.Augment(rotation_degrees=15.0, zoom=0.1)
     run.optimizer = config.Optimizer(name="adam", learning_rate=1e-4)
     run.train = config.Train(epochs=50, batch_size=32, freeze=("backbone",))

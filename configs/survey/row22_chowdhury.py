@@ -10,23 +10,24 @@ Data: 423 COVID-19, 1,485 viral pneumonia and 1,579 normal X-rays, the second ve
 kaggle.com/tawsifurrahman/covid19-radiography-database with more, as a manifest.
 
 CheXNet is DenseNet-121 trained on NIH ChestX-ray14: train it first
-(``--config.data.name=nih_chestxray14``) and name that run in
-``--config.model.pretrained``. SqueezeNet's weights are torchvision's file. Not known:
-the patience of early stopping (here 5 epochs).
+(``--config.data.name=nih_chestxray14 --workdir runs/chexnet``). SqueezeNet's weights
+are torchvision's file (covjax/imagenet.py). Different here: turns, zooms and shifts are
+drawn from 0 to the paper's largest; Inception-v3 has its auxiliary head. Not known: the
+patience of early stopping (here 5 epochs).
 """
 
-from covjax import config
+from covjax import config, imagenet
 
-NETWORKS = {
-    "densenet201": "timm/densenet201.tv_in1k",
-    "chexnet": "",
-    "squeezenet1_1": "",
-    "mobilenet_v2": "timm/mobilenetv2_100.ra_in1k",
-    "resnet18": "timm/resnet18.tv_in1k",
-    "resnet101": "timm/resnet101.tv_in1k",
-    "inception_v3": "timm/inception_v3.tv_in1k",
-    "vgg19": "timm/vgg19.tv_in1k",
-}
+NETWORKS = (
+    "densenet201",
+    "chexnet",
+    "squeezenet1_1",
+    "mobilenet_v2",
+    "resnet18",
+    "resnet101",
+    "inception_v3",
+    "vgg19",
+)
 SIZES = {"squeezenet1_1": 227, "inception_v3": 299}  # the others: 224
 CLASSES = {
     "three": ("normal", "viral pneumonia", "COVID-19"),
@@ -35,19 +36,22 @@ CLASSES = {
 
 
 def get_config(variant: str = "") -> config.Run:
-    network, number, smoke = config.choose(variant, tuple(NETWORKS), tuple(CLASSES))
+    network, number, smoke = config.choose(variant, NETWORKS, tuple(CLASSES))
     run = config.Run()
-    run.model = config.Model(name=network, pretrained=NETWORKS[network], new_head=True)
     run.data = config.Data(
         name="folder",
         classes=CLASSES[number],
         size=SIZES.get(network, 224),
         channels=3,
-        mean=(0.485, 0.456, 0.406),  # ImageNet
-        std=(0.229, 0.224, 0.225),
         split="image",
+        fractions=(0.72, 0.08, 0.2),  # a tenth of the training folds is validation
         folds=5,
     )
+    if network == "chexnet":
+        imagenet.start(run, "densenet121")
+        run.model.name, run.model.pretrained = "chexnet", "runs/chexnet"
+    else:
+        imagenet.start(run, network)
     run.augment = config.Augment(rotation_degrees=15.0, zoom=0.1, shift=0.2)
     run.optimizer = config.Optimizer(name="sgd", learning_rate=1e-3, momentum=0.9)
     run.train = config.Train(epochs=20, batch_size=16, early_stopping_epochs=5)

@@ -48,7 +48,13 @@ class DilatedDepthwise(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, h, w, C]`` to ``[batch, h, w, dilations * C]``."""
         branches = [
-            DepthwiseConv(3, kernel_dilation=d, dtype=x.dtype, name=f"dilation{d}")(x)
+            DepthwiseConv(
+                3,
+                kernel_dilation=d,
+                dtype=x.dtype,
+                kernel_init=nn.initializers.glorot_uniform(),  # Keras
+                name=f"dilation{d}",
+            )(x)
             for d in range(1, self.dilations + 1)
         ]
         return nn.relu(jnp.concatenate(branches, axis=-1))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covjax.errors import InputError
+from covjax.imagenet import HOMES
 from covjax.interop.convert import (
     Leaves,
     Variables,
@@ -145,6 +146,11 @@ def is_head(path: tuple[str, ...]) -> bool:
 def open_source(source: str) -> Source:
     """Reads a file, a run's directory or, where neither exists, timm's hub."""
     path = Path(source)
+    if source in HOMES and not path.exists():
+        raise InputError(
+            f"config.model.pretrained={source}: no such file; download "
+            f"{HOMES[source]}{source}, or name where it lies"
+        )
     if path.exists() or not source.startswith(HUB):
         tensors = read_checkpoint(path)
         kind = COVJAX_FILE if path.is_dir() else path.suffix

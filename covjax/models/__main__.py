@@ -12,7 +12,8 @@ EXAMPLES = """\
   python -m covjax.models --markdown > docs/models.md
 
 Multiply-adds, in billions, are those of convolutions and dense layers for one
-picture of the paper's size. Parameters are counted with the paper's classifier."""
+picture of the paper's size. Parameters are counted with the paper's classifier and
+without running statistics, which Keras's totals include."""
 
 
 def main(arguments: Sequence[str]) -> int:

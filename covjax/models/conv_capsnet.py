@@ -5,8 +5,9 @@ approach to detect COVID-19 disease from X-ray images using capsule networks, 20
 Chaos, Solitons and Fractals 140:110122, doi 10.1016/j.chaos.2020.110122, section 3.
 The parameter count was not published; it follows the picture's size (128 pixels).
 
-Differs from the paper: the padding of the 5x5 convolutions is not known (here they
-keep the size), nor are the primary capsules' features (here 8, as in CapsNet).
+Differs from the paper: nothing known, but the list of layers was not checked against
+it. The padding of the 5x5 convolutions is not known (here they keep the size), nor are
+the primary capsules' features (here 8, as in CapsNet).
 """
 
 from functools import partial

@@ -30,13 +30,24 @@ class CoroNet(nn.Module):
     """
 
     num_classes: int
+    padding: str = "SAME"  # these three: as in `covjax.models.xception.Xception`
+    epsilon: float = 1e-3
+    momentum: float = 0.99
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to logits ``[batch, classes]``."""
-        x = xception.trunk(x, train=train, dtype=self.dtype, axis_name=self.axis_name)
+        x = xception.trunk(
+            x,
+            train=train,
+            padding=self.padding,
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
         x = spatial_map(self, x).reshape(x.shape[0], -1)
         x = nn.Dropout(0.5, deterministic=not train)(x)  # table 2
         init = nn.initializers.glorot_uniform()  # Keras

@@ -7,14 +7,16 @@ was never published.
 
 * ``covidnet_b``: COVIDNet-CXR3-B, 480 pixels, three classes. 11,703,883 parameters
   (published: 11.7 M) and 7.50 billion multiply-adds (published: 7.50).
-* ``covidnet_small``: COVIDNet-CXR Small of the preprint's third version, 224 pixels,
-  three classes. 116,533,923 parameters (published: 116.6 M).
+* ``covidnet_small``: COVIDNet-CXR Small of the preprint, 224 pixels, three classes.
+  116,533,923 parameters and 2.21 billion multiply-adds (published: 116.6 M and 2.26 in
+  the second version, 117.4 M and 2.26 in the third).
 
 Differs from the paper: known are the order of convolutions in a PEPX block, the
 widths of the residual stream, the number of blocks and the picture size. The widths
 inside the blocks were chosen so that both counts above come out, which is a fit and
-no evidence of the true widths; normalisation, its constants, and where the strides
-stand are guesses. The stream is that of a pre-activation ResNet-50 without the
+no evidence of the true widths; normalisation, its constants, the stem, and where the
+strides stand are guesses, and that B has no dense layer before its classifier is
+inferred. The stream is that of a pre-activation ResNet-50 without the
 activation (after tensor names of the released graphs).
 """
 

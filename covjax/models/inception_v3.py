@@ -61,17 +61,18 @@ class AuxiliaryHead(nn.Module):
     """A classifier on the 17x17 maps, used in training only (figure 8)."""
 
     num_classes: int
-    unit: Any
+    unit: Any  # with batch normalisation
+    dense: Any  # the 5x5 convolution, which sees the whole map
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, height, width, 768]`` to logits ``[batch, classes]``."""
         x = avg_pool(_at_least_5x5(x), 5, 3)
         x = self.unit(128, kernel_size=1, name="conv1")(x)
-        x = self.unit(768, kernel_size=5, padding="VALID", name="conv2")(
+        x = self.dense(768, kernel_size=5, padding="VALID", name="conv2")(
             _at_least_5x5(x)
         )
-        x = global_avg_pool(x).astype(jnp.float32)
+        x = global_avg_pool(nn.relu(x)).astype(jnp.float32)
         return nn.Dense(self.num_classes, kernel_init=torch_uniform, name="head")(x)
 
 
@@ -90,6 +91,7 @@ class InceptionV3(nn.Module):
     pool_features: tuple[int, ...] = (32, 64, 64)  # of the 35x35 modules
     features_7x7: tuple[int, ...] = (128, 160, 160, 192)  # of the 17x17 modules
     aux_heads: bool = True
+    aux_batch_norm: bool = True  # in the auxiliary head's dense layer
     dropout: float = 0.5  # torchvision; TensorFlow keeps 0.8
     # mean pools at the border: torchvision and timm count the padding, TensorFlow and
     # Keras, for whose weights this is False, do not
@@ -120,7 +122,8 @@ class InceptionV3(nn.Module):
         x = chain(at_35, name="stage1")(x)
         x = chain(at_17, name="stage2")(x)
         if self.aux_heads and (train or self.is_initializing()):
-            logits = AuxiliaryHead(self.num_classes, unit, name="aux")(x)
+            dense = unit if self.aux_batch_norm else partial(conv, use_bias=True)
+            logits = AuxiliaryHead(self.num_classes, unit, dense, name="aux")(x)
             self.sow("intermediates", "aux_logits", logits)
         x = chain(at_8, name="stage3")(x)
         x = global_avg_pool(spatial_map(self, x)).astype(jnp.float32)
@@ -128,4 +131,9 @@ class InceptionV3(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=torch_uniform, name="head")(x)
 
 
-InceptionV2 = partial(InceptionV3, stem=STEM_V2, features_7x7=(128, 160, 160, 160, 192))
+InceptionV2 = partial(
+    InceptionV3,
+    stem=STEM_V2,
+    features_7x7=(128, 160, 160, 160, 192),
+    aux_batch_norm=False,
+)

@@ -266,7 +266,7 @@ MODELS: dict[str, Entry] = {
     ),
     "inception_v2": _inception(
         inception_v3.InceptionV2,
-        params=29_411_440,
+        params=29_410_672,
         paper="Szegedy et al., arXiv:1512.00567",
         year=2016,
         reference="blocks of inception_v3",

@@ -70,16 +70,15 @@ def train(
         not fit; and as `covjax.training.loop.fit`.
     """
     check(splits, settings)
+    # read before the GAN takes its hours: the weights may not be there
+    start = pretrained(run, splits.train.num_classes)
     synthetic = stored(splits.train, workdir)
     if synthetic is None:
         synthetic = drawn(run, splits.train, workdir, settings)
         store(synthetic, workdir)
     mixed = replace(splits, train=joined(splits.train, synthetic))
     trained = fit(
-        outcome.part(run),
-        mixed,
-        workdir / "classifier",
-        initial_variables=pretrained(run, mixed.train.num_classes),
+        outcome.part(run), mixed, workdir / "classifier", initial_variables=start
     )
     return finish(
         run,

@@ -24,9 +24,10 @@ from covjax.errors import InputError
 from covjax.evaluation import plots
 from covjax.evaluation.explanation import DRAWN, draw
 from covjax.evaluation.measures import selection
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged
+from covjax.pretrained import pretrained
 from covjax.systems import outcome, read_settings, segmentation
-from covjax.systems.finished import no_embeddings
+from covjax.systems.finished import without_embeddings
 from covjax.systems.lungs import mask_lungs
 from covjax.systems.network import train_network
 from covjax.systems.patches import PatchVoter, RandomPatch
@@ -70,6 +71,8 @@ def train(
         `covjax.training.loop.fit`.
     """
     check(run, splits, settings)
+    small = replace(run, data=replace(run.data, size=settings.patch_size))
+    start = pretrained(small, splits.train.num_classes)  # now: it may not be there
     segmenter = None
     if settings.lungs == "segmenter":
         asked = replace(run.system, name="segmentation", kwargs=settings.segmentation)
@@ -88,11 +91,11 @@ def train(
         validation=prepared(splits.validation),
         preprocess=replace(splits.preprocess, size=settings.patch_size),
     )
-    classifier = train_patches(run, seen, workdir / CLASSIFIER, settings)
+    classifier = train_patches(small, seen, workdir / CLASSIFIER, settings, start)
     voter = PatchVoter(classifier, settings.patches, run.train.seed)
 
-    def score(images: ImageSet) -> np.ndarray:
-        return voter.scores(prepared(images).images)
+    def judge(images: ImageSet) -> Judged:
+        return without_embeddings(voter.scores(prepared(images).images))
 
     def explained(test: ImageSet) -> None:
         draw_heat(voter, prepared(test), workdir / "heatmaps")
@@ -102,7 +105,7 @@ def train(
         splits,
         workdir,
         LungVoter(segmenter, voter, settings.masked),
-        score=score,
+        judge=judge,
         explanation=explained,
     )
 
@@ -140,15 +143,12 @@ class LungVoter:
     voter: PatchVoter
     masked: bool
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Shares of the votes."""
+    def judge(self, images: np.ndarray) -> Judged:
+        """Shares of the votes; no embeddings, for the network sees patches."""
         assert self.segmenter is not None
         lungs = self.segmenter.masks(images)
-        return self.voter.scores(beside_lungs(images, lungs, masked=self.masked))
-
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """None: the network sees patches."""
-        return no_embeddings(images)
+        seen = beside_lungs(images, lungs, masked=self.masked)
+        return without_embeddings(self.voter.scores(seen))
 
 
 def check(run: config.Run, splits: Splits, settings: Settings) -> None:
@@ -210,17 +210,17 @@ def beside_lungs(images: np.ndarray, lungs: np.ndarray, *, masked: bool) -> np.n
 
 
 def train_patches(
-    run: config.Run, splits: Splits, workdir: Path, settings: Settings
+    run: config.Run, splits: Splits, workdir: Path, settings: Settings, start: Any
 ) -> Classifier:
     """Trains the network on a random patch of each picture.
 
     Args:
-      run: of the system; augmentation changes the patches.
+      run: of the system, with the patches' size; augmentation changes the patches.
       splits: of pictures whose last channel is the lungs.
       workdir: of this network.
       settings: size of the patches, and how many judge an epoch.
+      start: variables, or None.
     """
-    alone = replace(run, data=replace(run.data, size=settings.patch_size))
     judged = splits.validation
 
     def judge(variables: Any) -> Row:
@@ -229,7 +229,7 @@ def train_patches(
         return judged_by(voter, judged, run.train.select_by)
 
     special = Special(view=RandomPatch(settings.patch_size), judge=judge)
-    return train_network(alone, splits, workdir, special=special)
+    return train_network(run, splits, workdir, initial_variables=start, special=special)
 
 
 def judged_by(voter: PatchVoter, images: ImageSet, select_by: str) -> Row:

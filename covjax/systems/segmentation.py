@@ -24,7 +24,8 @@ from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.overlap import dice, jaccard, overlap
 from covjax.files import write_json
-from covjax.inference import Classifier
+from covjax.inference import Classifier, Judged
+from covjax.pretrained import pretrained
 from covjax.systems import outcome
 from covjax.systems.lungs import crop_lungs, crop_masks, mask_lungs
 from covjax.systems.network import train_network
@@ -83,6 +84,7 @@ def train(
       InputError: for settings that do not fit, or a set without lung masks; as
         `covjax.training.loop.fit`.
     """
+    start = pretrained(run, splits.train.num_classes)  # now: it may not be there
     segmenter = obtain(run, splits, workdir / SEGMENTER, settings)
 
     def lungs_of(images: ImageSet) -> ImageSet:
@@ -91,7 +93,7 @@ def train(
     seen = replace(
         splits, train=lungs_of(splits.train), validation=lungs_of(splits.validation)
     )
-    classifier = train_network(run, seen, workdir / CLASSIFIER)
+    classifier = train_network(run, seen, workdir / CLASSIFIER, initial_variables=start)
 
     def explained(test: ImageSet) -> dict[str, Any]:
         both = {"validation": splits.validation, "test": test}
@@ -137,17 +139,10 @@ class LungClassifier:
     classifier: Classifier
     settings: Settings
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """The classifier's probabilities."""
-        return self.classifier.scores(self.lungs(images))
-
-    def embeddings(self, images: np.ndarray) -> np.ndarray:
-        """Those of the classifier."""
-        return self.classifier.embeddings(self.lungs(images))
-
-    def lungs(self, images: np.ndarray) -> np.ndarray:
-        """What the classifier is given, in the shape of the pictures."""
-        return lungs_alone(images, self.segmenter.masks(images), self.settings)
+    def judge(self, images: np.ndarray) -> Judged:
+        """What the classifier says of the lungs."""
+        lungs = lungs_alone(images, self.segmenter.masks(images), self.settings)
+        return self.classifier.judge(lungs)
 
 
 def obtain(

@@ -221,6 +221,12 @@ def test_no_network_is_told_in_one_line(other, monkeypatch):
         weights.open_source("timm/x")
 
 
+def test_where_a_file_that_recipes_name_is_to_be_had():
+    name = "squeezenet1_1-b8a52dc0.pth"
+    with pytest.raises(InputError, match=f"download https://.*/{name}, or name where"):
+        weights.open_source(name)
+
+
 def test_snake_case():
     names = ["Conv2D", "DepthwiseConv2D", "BatchNormalization", "ReLU", "ZeroPadding2D"]
     assert [snake_case(name) for name in names] == [

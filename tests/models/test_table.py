@@ -43,7 +43,7 @@ PUBLISHED = {
     "googlenet": 13_004_888,
     "googlenet_2014": 13_378_280,
     "inception_resnet_v2": 55_843_464,
-    "inception_v2": 29_411_440,
+    "inception_v2": 29_410_672,
     "inception_v3": 27_161_264,
     "inception_v4": 42_679_816,
     "mobilenet_v1": 4_231_976,
