@@ -231,6 +231,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "optimizer.clip_norm": (0, None),
     "optimizer.ema_decay": (0, 1),
     "train.epochs": (0, None),
+    "train.seed": (0, None),
     "train.batch_size": (1, None),
     "train.seeds": (1, None),
     "train.label_smoothing": (0, 1),

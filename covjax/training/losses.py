@@ -14,6 +14,7 @@ from covjax.errors import InputError
 # losses of an anomaly score, and the deviations that an anomaly should reach
 DEVIATIONS = ("deviation", "deviation_confidence")
 MARGIN = 5.0  # Pang et al. 2019, section 4.3
+FOCAL_TINY = 1e-6  # smallest 1 - p of the focal loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,9 @@ class Loss:
                 )
             case "focal":
                 log_p = (jax.nn.log_softmax(outputs) * targets).sum(-1)
-                losses = -((1 - jnp.exp(log_p)) ** self.focal_gamma) * log_p
+                # at 0 a power below 1 has no gradient
+                missing = jnp.maximum(-jnp.expm1(log_p), FOCAL_TINY)
+                losses = -(missing**self.focal_gamma) * log_p
             case "binary":
                 losses = self.binary(outputs, targets)
             case "deviation" | "deviation_confidence":

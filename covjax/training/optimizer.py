@@ -114,11 +114,13 @@ def make_schedule(
         )
 
     def shape(epoch):
+        # float32 quotients can fall just short of a boundary; no boundary lies here
+        middle = epoch + 0.5 / steps_per_epoch
         match settings.schedule:
             case "step":
-                return factor ** jnp.floor(epoch / settings.decay_epochs)
+                return factor ** jnp.floor(middle / settings.decay_epochs)
             case "multi_step":
-                passed = sum((epoch >= m) * 1.0 for m in settings.milestones)
+                passed = sum((middle >= m) * 1.0 for m in settings.milestones)
                 return factor ** jnp.asarray(passed, jnp.float32)
             case "exponential":
                 return factor ** (epoch / settings.decay_epochs)

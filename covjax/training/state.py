@@ -26,7 +26,8 @@ class TrainState(flax.struct.PyTreeNode):
       frozen: the other parameters, as they came.
       batch_stats: running statistics of normalisation.
       opt_state: of the optax transform.
-      ema: moving average of `params`; ``{}`` when it is off.
+      ema: moving averages of ``params`` and ``batch_stats``, which belong to each
+        other; ``{}`` when they are off.
       rate_factor: float32 scalar on the learning rate, set between epochs.
       key: of all randomness; a step folds its number into it.
     """
@@ -42,8 +43,8 @@ class TrainState(flax.struct.PyTreeNode):
 
     def variables(self) -> dict[str, Any]:
         """What the network is applied with when it is used: averages where kept."""
-        params = merge(self.ema or self.params, self.frozen)
-        return {"params": params, "batch_stats": self.batch_stats}
+        used = self.ema or {"params": self.params, "batch_stats": self.batch_stats}
+        return {**used, "params": merge(used["params"], self.frozen)}
 
 
 def create_state(
@@ -60,17 +61,19 @@ def create_state(
       variables: ``params`` and, where the network has some, ``batch_stats``.
       trainable: paths of the parameters to train; None: all.
       optimizer: the optax transform.
-      ema: whether to keep a moving average; it starts at the parameters.
+      ema: whether to keep moving averages; they start where the network does.
       key: a typed jax key.
     """
     params, frozen = split(variables["params"], trainable)
+    stats = variables.get("batch_stats", {})
+    averaged = {"params": params, "batch_stats": stats} if ema else {}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         frozen=frozen,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=stats,
         opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        ema=jax.tree.map(jnp.copy, averaged),
         rate_factor=jnp.ones((), jnp.float32),
         key=key,
     )
@@ -160,7 +163,7 @@ def trainable_paths(
             )
         frozen.update(chosen)
     cold = [m for m in modules if frozen.intersection(order[m])]
-    for module in cold[len(cold) - thawed :] if thawed else ():
+    for module in cold[max(len(cold) - thawed, 0) :]:
         frozen.difference_update(order[module])
     left = frozenset(n for names in order.values() for n in names) - frozen
     if not left:
@@ -171,26 +174,28 @@ def trainable_paths(
 def repartition(
     state: TrainState, trainable: frozenset[str] | None, optimizer: Any
 ) -> TrainState:
-    """The state with another set of trained parameters; what is known is kept.
+    """The state with another set of trained parameters.
 
-    Moments of newly trained parameters start at zero, their averages at the
-    parameters themselves.
+    Averages of newly trained parameters start at the parameters themselves. All
+    moments start anew: Adam's has one count for all parameters, and at a high count
+    the zero moments of new ones would take up to six times the rate.
     """
     everything = merge(state.params, state.frozen)
     params, frozen = split(everything, trainable)
-    ema = split(merge(state.ema, everything), trainable)[0] if state.ema else {}
-    ema = jax.tree.map(jnp.copy, ema)  # a donated state must not hold a buffer twice
+    ema = state.ema
+    if ema:
+        averaged, _ = split(merge(ema["params"], everything), trainable)
+        # a donated state must not hold a buffer twice
+        ema = {**ema, "params": jax.tree.map(jnp.copy, averaged)}
     return state.replace(
         params=params,
         frozen=frozen,
-        opt_state=carry_over(state.opt_state, optimizer.init(params)),
+        opt_state=restarted(state.opt_state, optimizer.init(params)),
         ema=ema,
     )
 
 
-def carry_over(old: Any, new: Any) -> Any:
-    """`new` with every leaf that `old` has at the same path."""
-    known = dict(jax.tree_util.tree_flatten_with_path(old)[0])
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: known.get(path, leaf), new
-    )
+def restarted(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A chain's fresh states, but for the step of the learning rate's schedule."""
+    kept = optax.ScaleByScheduleState
+    return tuple(o if isinstance(o, kept) else n for o, n in zip(old, new, strict=True))

@@ -116,7 +116,8 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
     if task.ema_decay:
-        ema = optax.incremental_update(params, ema, 1 - task.ema_decay)
+        latest = {"params": params, "batch_stats": stats}
+        ema = optax.incremental_update(latest, ema, 1 - task.ema_decay)
     state = state.replace(
         step=state.step + 1,
         params=params,

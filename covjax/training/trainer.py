@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from covjax import config
-from covjax.data.imageset import ImageSet
+from covjax.data.imageset import ImageSet, LazyImages
 from covjax.data.order import epoch_order, steps_per_epoch, training_batches
 from covjax.errors import InputError
 from covjax.inference import make_network, score
@@ -240,9 +240,10 @@ class Trainer:
     def streams(self) -> bool:
         """Whether batches come from the host."""
         feed, limit = self.run.data.feed, self.run.data.resident_gib * 2**30
-        return feed == "stream" or (
-            feed == "auto" and self.train_set.images.nbytes > limit
-        )
+        images = self.train_set.images
+        if isinstance(images, LazyImages):  # a small part of a large set, too
+            return True
+        return feed == "stream" or (feed == "auto" and images.nbytes > limit)
 
     def train(
         self, state: TrainState, record: Record, each: Callable[[], bool]

@@ -75,7 +75,7 @@ def test_everything_comes_back(trainer, state, open_checkpoints):
     for name, leaf in to_arrays(found).items():
         assert leaf.dtype == wanted[name].dtype
         np.testing.assert_array_equal(leaf, wanted[name])
-    assert wanted["ema/head/kernel"].any()
+    assert wanted["ema/params/head/kernel"].any()
     assert wanted["frozen/stem/kernel"].any()
 
 

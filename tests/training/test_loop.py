@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from tiny_run import Tiny, pictures, settings, splits
 
+from covjax.data.imageset import LazyImages
 from covjax.errors import InputError
 from covjax.training import loop
 from covjax.training.loop import Interrupted, fit
@@ -197,6 +198,20 @@ def test_an_undefined_measure_never_wins(tmp_path):
     assert trained.best_epoch == 0
     assert trained.history[0]["validation_auc"] is None
     jax.tree.map(np.testing.assert_array_equal, trained.best, trained.last)
+
+
+def test_a_small_part_of_a_streamed_set_is_streamed(tmp_path):
+    """Of a set that is too large for the device, the fold of a system may fit."""
+    data = splits()
+    lazy = LazyImages(
+        read=lambda row: pictures(40, 0).images[row],
+        rows=np.arange(40),
+        picture_shape=(12, 12, 1),
+        key="forty",
+    )
+    data.train = replace(data.train, images=lazy)
+    assert lazy.nbytes < settings().data.resident_gib * 2**30
+    assert run(tmp_path, settings(epochs=1), data).history[0]["loss"] > 0
 
 
 def test_thawing_and_smaller_pictures_resume_alike(tmp_path, stop_after, monkeypatch):

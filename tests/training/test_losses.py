@@ -1,5 +1,6 @@
 """Losses against PyTorch's or the paper's formula, and their probabilities."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,6 +29,14 @@ def test_class_weights_scale_a_picture():
     weighted = Loss(name="cross_entropy", num_classes=3, weights=(1.0, 2.0, 5.0))
     ratio = weighted(LOGITS, LABELS) / plain(LOGITS, LABELS)
     np.testing.assert_allclose(ratio, [1, 5, 5], rtol=1e-6)
+
+
+def test_focal_of_a_certain_picture_has_a_gradient():
+    loss = Loss(name="focal", num_classes=2, focal_gamma=0.5)
+    outputs = jnp.array([[200.0, 0.0], [1.0, 0.0]])
+    gradient = jax.grad(lambda x: loss(x, jnp.zeros(2, int)).sum())(outputs)
+    assert np.isfinite(gradient).all()
+    assert gradient[1, 0] < 0
 
 
 def test_focal():

@@ -1,5 +1,6 @@
 """Update rules against hand-computed steps, schedules at marked epochs."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -140,3 +141,18 @@ def test_plateau_waits_for_its_patience():
     assert factor(3, 2, 2.5, 2, 1, 2, 2, 2, 2) == 0.125
     settings.schedule = "constant"
     assert factor(1, 1, 1, 1, 1) == 1
+
+
+@pytest.mark.parametrize("steps_per_epoch", [47, 61, 82, 109])
+def test_steps_fall_on_whole_epochs(steps_per_epoch):
+    """In float32 610 / 61 / 10 may be just below 1: the rate fell one step late."""
+    steps = jnp.arange(40 * steps_per_epoch)
+    wanted = 0.1 ** (np.arange(40 * steps_per_epoch) // (10 * steps_per_epoch))
+    for settings in (
+        Optimizer(learning_rate=1.0, schedule="step", decay_epochs=10.0),
+        Optimizer(learning_rate=1.0, schedule="multi_step", milestones=(10, 20, 30)),
+    ):
+        schedule = make_schedule(settings, 40, steps_per_epoch)
+        np.testing.assert_allclose(
+            jax.jit(jax.vmap(schedule))(steps), wanted, rtol=1e-5
+        )
