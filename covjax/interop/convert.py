@@ -128,9 +128,12 @@ def require_same_names(what: str, wanted: set[str], given: set[str]) -> None:
     """Raises `InputError` with what is missing and what is left over."""
     missing, extra = sorted(wanted - given), sorted(given - wanted)
     if missing or extra:
+        advice = ""
+        if all(name.lower().startswith("aux") for name in (*missing, *extra)):
+            advice = f"; config.model.kwargs.aux_heads={not missing} fits"
         raise InputError(
             f"{what}: the checkpoint does not fit; missing {_listed(missing)}; "
-            f"left over {_listed(extra)}"
+            f"left over {_listed(extra)}{advice}"
         )
 
 

@@ -9,6 +9,7 @@ from covjax.interop.convert import (
     current_name,
     flatten,
     from_torch,
+    require_same_names,
     to_torch,
     torch_name,
     unflatten,
@@ -157,3 +158,13 @@ def test_other_shapes_are_refused(shapes):
 def test_networks_without_a_counterpart_are_named(shapes):
     with pytest.raises(InputError, match="'capsnet': has no torchvision or timm"):
         to_torch("capsnet", {})
+
+
+def test_auxiliary_heads_alone_are_told_how_to_fit():
+    without, with_them = {"fc.weight"}, {"fc.weight", "AuxLogits.fc.weight"}
+    with pytest.raises(InputError, match=r"nothing; config.*aux_heads=False fits"):
+        require_same_names("inception_v3", with_them, without)
+    with pytest.raises(InputError, match="aux_heads=True fits"):
+        require_same_names("inception_v3", without, with_them)
+    with pytest.raises(InputError, match="left over 1: fc.bias$"):
+        require_same_names("inception_v3", with_them, without | {"fc.bias"})
