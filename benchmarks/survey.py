@@ -66,7 +66,7 @@ def parser() -> cli.Parser:
 def main(arguments: Sequence[str]) -> int:
     """Runs the rows; returns 1 where one has failed."""
     flags, overrides = parser().parse_known_args(arguments)
-    for word in overrides:
+    for word in cli.split_dictionary_entries(overrides)[0]:
         cli.check_field(word)
     rows = chosen(flags.rows)
     places = data_places(flags.data_dir)

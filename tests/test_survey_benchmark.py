@@ -77,6 +77,13 @@ def test_one_epoch_is_no_plural():
         assert words in protocol(run)
 
 
+def test_networks_of_a_system_have_a_start_too():
+    by_key = {row.key: protocol(survey.load(row, False, [])) for row in ROWS}
+    assert "pretrained, 50 epochs, sgd" in by_key["13"]
+    assert by_key["20"].endswith("; pretrained, not fine-tuned")
+    assert "from scratch" in by_key["8:three"]
+
+
 def test_rows_are_chosen_by_number_and_variant():
     assert [row.key for row in survey.chosen(["8"])] == ["8:three", "8:two"]
     assert [row.key for row in survey.chosen(["8:two", "5"])] == ["5", "8:two"]
@@ -143,6 +150,14 @@ def test_the_list_shows_changed_recipes_where_there_is_no_other(
     assert len(trained) == 3
     capsys.readouterr()
     assert "changed" not in "".join(listed())
+
+
+def test_settings_of_a_system_can_be_changed(trained, tmp_path, monkeypatch):
+    word = "--config.system.kwargs.networks={'resnet18': ''}"
+    words = ["13", "--data-dir", f"row13={tmp_path}", word]
+    monkeypatch.setattr("sys.argv", ["survey.py", *words])
+    assert survey.main(words) == 0
+    assert word in trained[0]
 
 
 def test_after_an_interruption_no_row_is_begun(trained, pictures, capsys, monkeypatch):
