@@ -166,5 +166,5 @@ def test_auxiliary_heads_alone_are_told_how_to_fit():
         require_same_names("inception_v3", with_them, without)
     with pytest.raises(InputError, match="aux_heads=True fits"):
         require_same_names("inception_v3", without, with_them)
-    with pytest.raises(InputError, match="left over 1: fc.bias$"):
+    with pytest.raises(InputError, match=r"left over 1: fc\.bias$"):
         require_same_names("inception_v3", with_them, without | {"fc.bias"})
