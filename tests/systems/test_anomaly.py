@@ -122,11 +122,16 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 
 def test_row_4_with_a_small_network(tmp_path, predicts_as_evaluated):
-    words = [
-        "--config", f"{RECIPE}:confidence,smoke", "--workdir", str(tmp_path),
-        "--config.model.name=squeezenet1_1", "--config.data.size=32",
-    ]  # fmt: skip
-    assert train.main(words) == 0
+    recipe = tmp_path / "small.py"
+    recipe.write_text(
+        "from covjax import cli, config\n\n\n"
+        "def get_config(variant):\n"
+        f"    run = cli.load_config({f'{RECIPE}:confidence,smoke'!r}, [])\n"
+        "    run.model = config.Model(name='squeezenet1_1')\n"
+        "    return run\n"
+    )
+    words = ["--config", str(recipe), "--config.data.size=32"]
+    assert train.main([*words, "--workdir", str(tmp_path)]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["classes"] == ["normal", "covid19"]
     heads = json.loads((tmp_path / "heads.json").read_text())
