@@ -27,7 +27,7 @@ from pathlib import Path
 from covjax.data.builders._base import Example
 from covjax.data.builders._tables import read_csv
 from covjax.data.mask_files import ENDINGS, find_mask, mask_opener
-from covjax.data.readers import read_bytes
+from covjax.data.readers import FORMATS, read_bytes, sniff
 from covjax.errors import InputError
 
 SPLITS = {
@@ -55,19 +55,18 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
       masks: folder of the lung masks; empty: there are none.
 
     Raises:
-      InputError: the folder is missing, has no class folders, or one is empty; no
-        picture has a mask.
+      InputError: the folder is missing, has no class folders, or one is empty; only
+        some of its folders are splits; a picture lies outside the class folders; a link
+        leads nowhere; no picture has a mask.
     """
     if not folder:
         raise InputError("config.data.dir: must name a folder of class folders")
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: no such folder (config.data.dir)")
-    tops = _folders(root)
-    if tops and all(top.name.lower() in SPLITS for top in tops):
-        parts = [(SPLITS[top.name.lower()], top) for top in tops]
-    else:
-        parts = [("", root)]
+    parts = _parts(root)
+    for place in {root, *(part for _, part in parts)}:
+        _check_none_loose(place)
     names = sorted({c.name for _, part in parts for c in _folders(part)})
     _check_classes(names, f"{folder}: has", "one folder a class")
     examples = []
@@ -151,6 +150,42 @@ def read_manifest(
     return tuple(names), examples
 
 
+def _parts(root: Path) -> list[tuple[str, Path]]:
+    """The folders that hold class folders, each with the split that it is."""
+    tops = _folders(root)
+    splits = [top for top in tops if top.name.lower() in SPLITS]
+    if not splits:
+        return [("", root)]
+    for top in tops:
+        if top not in splits and _pictures(top):
+            raise InputError(
+                f"{root}: {splits[0].name} is named as a split and {top.name} is not; "
+                "all folders with pictures must be splits, or all classes "
+                "(config.data.dir)"
+            )
+    return [(SPLITS[top.name.lower()], top) for top in splits]
+
+
+def _check_none_loose(place: Path) -> None:
+    """Raises `InputError` for a picture beside the class folders, which has no class.
+
+    Other files may lie there: only a file's content makes it a picture.
+    """
+    for file in sorted(place.iterdir()):
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        try:
+            with file.open("rb") as opened:
+                kind = sniff(opened.read(2**15))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+        if kind in FORMATS.split(", "):
+            raise InputError(
+                f"{file}: a picture outside the class folders; move it into one, or "
+                "list all pictures in config.data.manifest"
+            )
+
+
 def _labels(cell: str, row: int, manifest: str) -> list[str]:
     labels = [label.strip() for label in cell.split("|")]
     if not all(labels):
@@ -181,10 +216,14 @@ def _folders(path: Path) -> list[Path]:
 
 def _pictures(path: Path) -> list[Path]:
     """Files at any depth, sorted, without hidden ones and notes beside the pictures."""
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.suffix.lower() not in NOT_PICTURES
-    )
+    found = []
+    for file in sorted(path.rglob("*")):
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            continue
+        if file.suffix.lower() in NOT_PICTURES:
+            continue
+        if file.is_symlink() and not file.exists():
+            raise InputError(f"{file}: a link to a file that is not there")
+        if file.is_file():
+            found.append(file)
+    return found
