@@ -20,9 +20,9 @@ A manifest is a table with the columns ``path`` and ``label``, and where known
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from covjax.data.builders._base import Example
 from covjax.data.builders._tables import read_csv
@@ -75,16 +75,17 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
             files = _pictures(part / name)
             if not files:
                 raise InputError(f"{part / name}: a class without pictures")
-            examples += [
-                Example(
-                    file=file.relative_to(root).as_posix(),
-                    label=label,
-                    open=_opener(root, file.relative_to(root).as_posix()),
-                    split=split,
-                    mask=_mask(root, file.relative_to(root).as_posix(), masks),
+            for path in files:
+                file = path.relative_to(root).as_posix()
+                mask = find_mask(Path(masks), file) if masks else None
+                examples.append(
+                    Example(
+                        file=file,
+                        label=label,
+                        split=split,
+                        **_files(root / file, mask, file),
+                    )
                 )
-                for file in files
-            ]
     if masks and not any(example.mask for example in examples):
         raise InputError(
             f"{masks}: has no mask of any picture, such as {examples[0].file} with the "
@@ -139,12 +140,11 @@ def read_manifest(
             Example(
                 file=file,
                 label=label,
-                open=_opener(root, file),
                 patient=row.get("patient", ""),
                 source=row.get("source", ""),
                 split=SPLITS[split],
-                mask=mask_opener(root / file, root / mask) if mask else None,
                 metadata={name: row[name] for name in METADATA if name in row},
+                **_files(root / file, root / mask if mask else None, file),
             )
         )
     return tuple(names), examples
@@ -201,13 +201,13 @@ def _check_classes(names: list[str], who: str, wanted: str) -> None:
         )
 
 
-def _mask(root: Path, file: str, masks: str) -> Callable[[], bytes] | None:
-    mask = find_mask(Path(masks), file) if masks else None
-    return mask_opener(root / file, mask) if mask else None
-
-
-def _opener(root: Path, file: str) -> Callable[[], bytes]:
-    return partial(read_bytes, root / file, name=file)
+def _files(picture: Path, mask: Path | None, name: str) -> dict[str, Any]:
+    """What an example is read from: its fields `open`, `mask` and `paths`."""
+    return {
+        "open": partial(read_bytes, picture, name=name),
+        "mask": mask_opener(picture, mask) if mask else None,
+        "paths": (picture, mask) if mask else (picture,),
+    }
 
 
 def _folders(path: Path) -> list[Path]:

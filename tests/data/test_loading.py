@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,24 @@ class TestFolder:
         splits = load(asked(folder, group_key=r"p(\d\d)_"))
         assert splits.verdict["verdict"] == "verified"
         assert splits.verdict["patients"] == 30
+
+
+def test_the_masks_are_those_of_the_manifest(folder):
+    """Nothing but the manifest, which lies elsewhere, tells of another mask."""
+    pictures = folder / "pictures"
+    for name, value in (("all", 255), ("none", 0)):
+        mask = np.full((20, 24), value, np.uint8)
+        Image.fromarray(mask).save(pictures / f"{name}.png")
+    for path in pictures.iterdir():
+        os.utime(path, (1e9, 1e9))  # long ago, so that digests are remembered
+    rows = [r | {"path": r["path"].partition("/")[2]} for r in rows_of(folder)]
+
+    def highest(mask: str) -> int | None:
+        write(folder / "manifest.csv", [r | {"mask": mask} for r in rows])
+        masks = load(asked(folder, dir=str(pictures))).train.masks
+        return None if masks is None else int(masks.max())
+
+    assert [highest(m) for m in ("", "all.png", "none.png", "")] == [None, 1, 0, None]
 
 
 class TestWhole:
