@@ -238,8 +238,19 @@ class TestFolder:
         write(folder / "manifest.csv", rows)
         assert load(asked(folder)).verdict["verdict"] == "unverifiable"
         splits = load(asked(folder, group_key=r"p(\d\d)_"))
-        assert splits.verdict["verdict"] == "verified"
-        assert splits.verdict["patients"] == 30
+        found = splits.verdict
+        assert found["verdict"] == "unverifiable"
+        assert (found["patients"], found["groups"]) == (0, 30)
+        assert found["sentence"] == (
+            "hold-out: 60 pictures, 0 known patients, 60 pictures without an id, 30 "
+            "groups by config.data.group_key; unverifiable: groups by "
+            "config.data.group_key are apart, but pictures without an id may share "
+            "patients"
+        )
+        with pytest.raises(
+            InputError, match=r"group_key='zzz': matches no file name, such as 'pic"
+        ):
+            load(asked(folder, group_key="zzz"))
 
 
 def test_the_masks_are_those_of_the_manifest(folder):
