@@ -20,6 +20,7 @@ A manifest is a table with the columns ``path`` and ``label``, and where known
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,18 @@ def read_manifest(
     names = sorted({name for row in labels for name in row})
     _check_classes(names, f"{manifest}: has", "a label in each row")
     multi_label = any(len(row) > 1 for row in labels)
-    examples, seen = [], set()
+    examples: list[Example] = []
+    seen: dict[str, str] = {}  # where each file lies, and how it was spelled
     for i, row in enumerate(rows):
         where = f"{manifest}, row {i + 1}"
         file = row["path"]
         if not (root / file).is_file():
             raise InputError(f"{where}: {file or 'an empty path'}: no such file")
-        if file in seen:
-            raise InputError(f"{where}: {file} is listed twice")
-        seen.add(file)
+        place = os.path.realpath(root / file)
+        if place in seen:
+            before = "" if seen[place] == file else f", before as {seen[place]}"
+            raise InputError(f"{where}: {file} is listed twice{before}")
+        seen[place] = file
         mask = row.get("mask", "")
         if mask and not (root / mask).is_file():
             raise InputError(f"{where}: {mask}: no such file (mask)")

@@ -197,6 +197,17 @@ def test_a_bad_manifest_is_one_line_that_names_the_row(tree, text, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("other", ["./normal/a.jpg", "covid19/../normal/a.jpg", "link"])
+def test_a_file_under_two_names_is_listed_twice(tree, other):
+    """Else it may be in train and in test."""
+    (tree / "link").symlink_to(tree / "normal/a.jpg")
+    text = f"path,label\nnormal/a.jpg,x\nnormal/b.png,y\n{other},x\n"
+    with pytest.raises(
+        InputError, match=f"row 3: {other} is listed twice, before as normal/a.jpg"
+    ):
+        read_manifest(manifest(tree, text))
+
+
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none.csv: no such file"):
         read_manifest(str(tmp_path / "none.csv"))
