@@ -182,6 +182,39 @@ class TestFolder:
         ):
             load(asked(folder, classes=("flu",)))
 
+    def test_one_class_is_refused(self, folder):
+        with pytest.raises(
+            InputError,
+            match=r"classes=\('normal',\): one class cannot be .* covid19, n",
+        ):
+            load(asked(folder, classes=("normal",)))
+
+    def test_a_class_without_a_training_picture_is_refused(self, folder):
+        rows = rows_of(folder)
+        for i, row in enumerate(rows):
+            rare = row["label"] == "covid19"
+            row["split"] = ("val", "test")[i // 2 % 2] if rare else "train"
+        write(folder / "manifest.csv", rows)
+        wanted = r"the train split has no picture of class covid19, which .*\({}\), or"
+        with pytest.raises(InputError, match=wanted.format(0)):
+            load(asked(folder))
+        assert load(asked(folder, split="grouped")).train.counts()["covid19"] == 14
+        with pytest.raises(InputError, match=wanted.format(1)):
+            load(asked(folder, split="grouped", limit=1))
+
+    def test_a_label_without_a_training_picture_is_refused(self, folder):
+        rows = rows_of(folder)
+        for i, row in enumerate(rows):
+            row["split"] = ("train", "val", "test", "train")[i // 2 % 4]
+        rows[4]["label"] = "normal|rare"
+        assert rows[4]["split"] == "test"
+        write(folder / "manifest.csv", rows)
+        with pytest.raises(InputError, match="has no picture of class rare, which can"):
+            load(asked(folder))
+        for names in (("normal", "covid19"), ("covid19",)):
+            splits = load(asked(folder, classes=names))
+            assert splits.train.num_classes == len(names)
+
     def test_limit_keeps_every_class_of_each_split(self, folder):
         splits = load(asked(folder, limit=4))
         for part in (splits.train, splits.validation, splits.test):
@@ -306,7 +339,7 @@ class TestOfficialSplit:
         return rows
 
     def test_is_taken_as_it_is(self, folder):
-        rows = self.write(folder, ["train", "val", "test"])
+        rows = self.write(folder, ["train", "val", "test", "train"])
         splits = load(asked(folder))
         assert set(splits.test.files) == {
             r["path"] for r in rows if r["split"] == "test"
@@ -315,7 +348,7 @@ class TestOfficialSplit:
         assert splits.verdict["verdict"] == "verified"
 
     def test_a_planted_patient_overlap_is_an_error_unless_asked_for(self, folder):
-        rows = self.write(folder, ["train", "val", "test"])
+        rows = self.write(folder, ["train", "val", "test", "train"])
         rows[0]["split"] = "test"  # of patient P0, whose other picture is in train
         write(folder / "manifest.csv", rows)
         with pytest.raises(
