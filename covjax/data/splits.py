@@ -84,7 +84,8 @@ def hold_out(
 
     Returns:
       str ``[n]`` of `NAMES`. Every class is in every part if it has at least three
-      groups of its own; with two it is in train and test, with one in train.
+      groups of its own; with two it is in the two parts with the largest fractions,
+      which are train and test by default, with one in the largest.
 
     Raises:
       InputError: there are fewer than three groups.
@@ -124,9 +125,14 @@ def distribute(
     columns = _indicators(labels)
     counts = np.zeros((len(names), columns.shape[1]))  # pictures a group and class
     np.add.at(counts, members, columns)
-    ties = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in names]
+    ties = [_drawn(seed, name) for name in names]
     order = sorted(range(len(names)), key=lambda g: (-counts[g].sum(), ties[g]))
     return _deal(counts, order, np.asarray(shares, float))[members]
+
+
+def _drawn(seed: int, name: str) -> bytes:
+    """Decides an order by chance; a file's name may be no UTF-8."""
+    return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
 
 
 def _indicators(labels: np.ndarray) -> np.ndarray:
@@ -179,7 +185,7 @@ def take(files: np.ndarray, labels: np.ndarray, limit: int, seed: int) -> np.nda
         return np.arange(len(files))
     _, strata = np.unique(labels, axis=0, return_inverse=True)
     strata = strata.reshape(-1)
-    drawn = [hashlib.sha256(f"{seed} {file}".encode()).digest() for file in files]
+    drawn = [_drawn(seed, file) for file in files]
     order = sorted(range(len(files)), key=lambda row: drawn[row])
     # a row's place among its stratum, as a share: equal shares are equal strata
     place, sizes = np.zeros(len(files)), np.bincount(strata)

@@ -1,6 +1,7 @@
 """Splits are by patient, stratified, and a pure function of ids and seed."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -133,6 +134,32 @@ def test_a_class_of_two_patients_is_learnt_and_tested():
     labels = np.array([0] * 10 + [1] * 2)
     parts = splits.hold_out(groups, labels, FRACTIONS, 3)
     assert set(parts[10:]) == {"train", "test"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("fractions", "largest"),
+    [
+        (FRACTIONS, ["train", "test"]),
+        ((0.6, 0.3, 0.1), ["train", "validation"]),
+        ((0.1, 0.4, 0.5), ["test", "validation"]),
+    ],
+)
+def test_a_class_of_few_patients_is_in_the_largest_parts(fractions, largest, seed):
+    groups = np.array([f"p{i}" for i in range(13)])
+    labels = np.array([0] * 10 + [1] * 2 + [2])
+    parts = splits.hold_out(groups, labels, fractions, seed)
+    assert set(parts[10:12]) == set(largest)
+    assert parts[12] == largest[0]
+
+
+def test_names_that_are_not_utf8_are_split():
+    """As Python reads the names of files that were written in Latin-1."""
+    files = np.array([os.fsdecode(b"caf\xe9 %d" % i) for i in range(12)])
+    labels = np.arange(12) % 2
+    parts = splits.hold_out(files, labels, FRACTIONS, 0)
+    assert set(parts) == set(splits.NAMES)
+    assert len(splits.take(files, labels, 4, 0)) == 4
 
 
 def test_fewer_patients_than_parts_are_refused():
