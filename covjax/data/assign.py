@@ -31,7 +31,12 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
             f"config.data.fold={data.fold}: one fold is loaded at a time, from 0 to "
             f"{data.folds - 1}; covjax.train takes each in turn"
         )
-    groups, known = splits.group_ids(images.patients, images.files, data.group_key)
+    groups, matched = splits.group_ids(images.patients, images.files, data.group_key)
+    if data.group_key and not matched.any():
+        raise InputError(
+            f"config.data.group_key={data.group_key!r}: matches no file name, such as "
+            f"{str(images.files[0])!r}"
+        )
     official = data.split == "official" or (
         data.split == "auto" and bool((images.splits != "").any())
     )
@@ -52,14 +57,14 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
         parts = _official(images, units, data)
     else:
         parts = splits.hold_out(units, images.labels, data.fractions, data.split_seed)
-    found = splits.verdict(groups, known, parts)
+    found = splits.verdict(groups, images.patients != "", matched, parts)
     found["method"] = method
     found["sentence"] = _sentence(found)
     found["examples"] = [f"{images.files[i]} ({parts[i]})" for i in found["examples"]]
     if found["verdict"] == "violated" and data.split in ("auto", "grouped"):
         raise InputError(
-            f"data {images.name}: {found['shared_patients']} patients are in more than "
-            f"one split, such as {' and '.join(found['examples'])}; "
+            f"data {images.name}: {found['shared_patients']} {_who(found)} are in more "
+            f"than one split, such as {' and '.join(found['examples'])}; "
             "config.data.split=grouped splits by patient, official keeps this"
         )
     return parts, found
@@ -123,18 +128,26 @@ def _train_and_validation(
     return np.array(splits.NAMES)[parts]
 
 
+def _who(found: dict[str, Any]) -> str:
+    return "patients or groups" if found["groups"] else "patients"
+
+
 def _sentence(found: dict[str, Any]) -> str:
     """The verdict as a reader wants it."""
     counts = (
         f"{found['method']}: {found['pictures']} pictures, {found['patients']} known "
-        f"patients or groups, {found['unknown_pictures']} pictures without an id"
+        f"patients, {found['unknown_pictures']} pictures without an id"
     )
+    known = ""
+    if found["groups"]:
+        counts += f", {found['groups']} groups by config.data.group_key"
+        known = "groups by config.data.group_key are apart, but "
     match found["verdict"]:
         case "verified":
             return f"{counts}; verified: no patient is in two splits"
         case "violated":
             return (
-                f"{counts}; violated: {found['shared_patients']} patients with "
+                f"{counts}; violated: {found['shared_patients']} {_who(found)} with "
                 f"{found['shared_pictures']} pictures are in more than one split"
             )
-    return f"{counts}; unverifiable: pictures without an id may share patients"
+    return f"{counts}; unverifiable: {known}pictures without an id may share patients"

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,26 @@ def content_digest(
 
     Args:
       examples: of a set.
-      root: the folder that holds all the set's files and few others; None: every byte
-        is read each time.
+      root: the folder that holds the files of a set whose examples do not name their
+        `paths`, and few others; None: every byte of such a set is read each time.
       options: what else decides the examples, beside files and code.
       memory: folder in which digests are kept.
       progress: shows how far the reading is.
     """
-    if root is None:
+    found = _stamp(examples, root)
+    if found is None:
         return _read(examples, progress)
-    stamp, newest = tree_stamp(root)
-    names = "\0".join(example.file for example in examples)
-    key = hashlib.sha256(f"{stamp} {options} {code_digest()} {names}".encode())
+    stamp, newest = found
+    # a set may have had no masks when its content was read before
+    names = "\0".join(f"{e.file}\0{e.mask is not None}" for e in examples)
+    asked = f"{stamp} {options} {code_digest()} {names}"
+    key = hashlib.sha256(asked.encode(errors="surrogateescape"))
     known = memory / f"{key.hexdigest()[:32]}.content"
     if known.is_file():
         return known.read_text()
     content = _read(examples, progress)
     # a file may change again at the time it has now: then nothing is remembered
-    if newest < time.time() - SETTLED_SECONDS and tree_stamp(root)[0] == stamp:
+    if newest < time.time() - SETTLED_SECONDS and _stamp(examples, root) == found:
         memory.mkdir(parents=True, exist_ok=True)
         made = memory / f".{known.name}-{os.getpid()}"
         made.write_text(content)
@@ -73,16 +76,46 @@ def _digest(example: Example) -> bytes:
     return whole.digest()
 
 
-def tree_stamp(root: Path) -> tuple[str, float]:
-    """Digest of names, sizes and times of files under `root`, and the newest."""
-    result, newest = hashlib.sha256(os.fspath(root.resolve()).encode()), 0.0
-    for folder, folders, files in os.walk(root):
+def _stamp(examples: Sequence[Example], root: Path | None) -> tuple[str, float] | None:
+    """Stamp of all files that the examples are read from; None if these are unknown."""
+    if all(example.paths for example in examples):
+        return _stamp_of(os.fspath(path) for e in examples for path in e.paths)
+    return None if root is None else _stamp_of(_tree(root))
+
+
+def _tree(root: Path) -> Iterator[str]:
+    """The files under `root`, those behind links to folders as well."""
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:  # a link to a folder that leads back here
+            folders.clear()
+            continue
+        seen.add(place)
         folders.sort()
-        for name in sorted(files):
-            facts = os.stat(os.path.join(folder, name))
-            result.update(f"{folder}\0{name}\0".encode())
-            result.update(f"{facts.st_size} {facts.st_mtime_ns}\0".encode())
-            newest = max(newest, facts.st_mtime)
+        yield from (os.path.join(folder, name) for name in sorted(files))
+
+
+def _stamp_of(files: Iterable[str]) -> tuple[str, float]:
+    """Digest of names, places, sizes and times of files, and the newest time.
+
+    Args:
+      files: paths; a link that leads nowhere counts with its name alone.
+    """
+    result, newest = hashlib.sha256(), 0.0
+    real = functools.cache(os.path.realpath)  # many files share few folders
+    for file in files:
+        # a link may come to lead to another file of the same size and time
+        linked = os.path.islink(file)
+        place = real(file if linked else os.path.dirname(file))
+        names = f"{file}\0{place}\0"
+        result.update(names.encode(errors="surrogateescape"))
+        try:
+            facts = os.stat(file)
+        except OSError:
+            continue
+        result.update(f"{facts.st_size} {facts.st_mtime_ns}\0".encode())
+        newest = max(newest, facts.st_mtime)
     return result.hexdigest(), newest
 
 

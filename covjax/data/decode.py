@@ -134,7 +134,9 @@ def _columns_digest(images: ImageSet) -> str:
         result.update(name.encode())
         columns.append(images.metadata[name])
     for column in columns:
-        result.update("\0".join(map(str, column)).encode() + b"\1")
+        result.update(
+            "\0".join(map(str, column)).encode(errors="surrogateescape") + b"\1"
+        )
     result.update(np.ascontiguousarray(images.labels).tobytes())
     return result.hexdigest()
 

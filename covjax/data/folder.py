@@ -20,14 +20,15 @@ A manifest is a table with the columns ``path`` and ``label``, and where known
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
 
-from collections.abc import Callable
+import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from covjax.data.builders._base import Example
 from covjax.data.builders._tables import read_csv
 from covjax.data.mask_files import ENDINGS, find_mask, mask_opener
-from covjax.data.readers import read_bytes
+from covjax.data.readers import FORMATS, read_bytes, sniff
 from covjax.errors import InputError
 
 SPLITS = {
@@ -55,19 +56,18 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
       masks: folder of the lung masks; empty: there are none.
 
     Raises:
-      InputError: the folder is missing, has no class folders, or one is empty; no
-        picture has a mask.
+      InputError: the folder is missing, has no class folders, or one is empty; only
+        some of its folders are splits; a picture lies outside the class folders; a link
+        leads nowhere; no picture has a mask.
     """
     if not folder:
         raise InputError("config.data.dir: must name a folder of class folders")
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: no such folder (config.data.dir)")
-    tops = _folders(root)
-    if tops and all(top.name.lower() in SPLITS for top in tops):
-        parts = [(SPLITS[top.name.lower()], top) for top in tops]
-    else:
-        parts = [("", root)]
+    parts = _parts(root)
+    for place in {root, *(part for _, part in parts)}:
+        _check_none_loose(place)
     names = sorted({c.name for _, part in parts for c in _folders(part)})
     _check_classes(names, f"{folder}: has", "one folder a class")
     examples = []
@@ -76,16 +76,17 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
             files = _pictures(part / name)
             if not files:
                 raise InputError(f"{part / name}: a class without pictures")
-            examples += [
-                Example(
-                    file=file.relative_to(root).as_posix(),
-                    label=label,
-                    open=_opener(root, file.relative_to(root).as_posix()),
-                    split=split,
-                    mask=_mask(root, file.relative_to(root).as_posix(), masks),
+            for path in files:
+                file = path.relative_to(root).as_posix()
+                mask = find_mask(Path(masks), file) if masks else None
+                examples.append(
+                    Example(
+                        file=file,
+                        label=label,
+                        split=split,
+                        **_files(root / file, mask, file),
+                    )
                 )
-                for file in files
-            ]
     if masks and not any(example.mask for example in examples):
         raise InputError(
             f"{masks}: has no mask of any picture, such as {examples[0].file} with the "
@@ -115,15 +116,18 @@ def read_manifest(
     names = sorted({name for row in labels for name in row})
     _check_classes(names, f"{manifest}: has", "a label in each row")
     multi_label = any(len(row) > 1 for row in labels)
-    examples, seen = [], set()
+    examples: list[Example] = []
+    seen: dict[str, str] = {}  # where each file lies, and how it was spelled
     for i, row in enumerate(rows):
         where = f"{manifest}, row {i + 1}"
         file = row["path"]
         if not (root / file).is_file():
             raise InputError(f"{where}: {file or 'an empty path'}: no such file")
-        if file in seen:
-            raise InputError(f"{where}: {file} is listed twice")
-        seen.add(file)
+        place = os.path.realpath(root / file)
+        if place in seen:
+            before = "" if seen[place] == file else f", before as {seen[place]}"
+            raise InputError(f"{where}: {file} is listed twice{before}")
+        seen[place] = file
         mask = row.get("mask", "")
         if mask and not (root / mask).is_file():
             raise InputError(f"{where}: {mask}: no such file (mask)")
@@ -140,15 +144,50 @@ def read_manifest(
             Example(
                 file=file,
                 label=label,
-                open=_opener(root, file),
                 patient=row.get("patient", ""),
                 source=row.get("source", ""),
                 split=SPLITS[split],
-                mask=mask_opener(root / file, root / mask) if mask else None,
                 metadata={name: row[name] for name in METADATA if name in row},
+                **_files(root / file, root / mask if mask else None, file),
             )
         )
     return tuple(names), examples
+
+
+def _parts(root: Path) -> list[tuple[str, Path]]:
+    """The folders that hold class folders, each with the split that it is."""
+    tops = _folders(root)
+    splits = [top for top in tops if top.name.lower() in SPLITS]
+    if not splits:
+        return [("", root)]
+    for top in tops:
+        if top not in splits and _pictures(top):
+            raise InputError(
+                f"{root}: {splits[0].name} is named as a split and {top.name} is not; "
+                "all folders with pictures must be splits, or all classes "
+                "(config.data.dir)"
+            )
+    return [(SPLITS[top.name.lower()], top) for top in splits]
+
+
+def _check_none_loose(place: Path) -> None:
+    """Raises `InputError` for a picture beside the class folders, which has no class.
+
+    Other files may lie there: only a file's content makes it a picture.
+    """
+    for file in sorted(place.iterdir()):
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        try:
+            with file.open("rb") as opened:
+                kind = sniff(opened.read(2**15))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+        if kind in FORMATS.split(", "):
+            raise InputError(
+                f"{file}: a picture outside the class folders; move it into one, or "
+                "list all pictures in config.data.manifest"
+            )
 
 
 def _labels(cell: str, row: int, manifest: str) -> list[str]:
@@ -166,13 +205,13 @@ def _check_classes(names: list[str], who: str, wanted: str) -> None:
         )
 
 
-def _mask(root: Path, file: str, masks: str) -> Callable[[], bytes] | None:
-    mask = find_mask(Path(masks), file) if masks else None
-    return mask_opener(root / file, mask) if mask else None
-
-
-def _opener(root: Path, file: str) -> Callable[[], bytes]:
-    return partial(read_bytes, root / file, name=file)
+def _files(picture: Path, mask: Path | None, name: str) -> dict[str, Any]:
+    """What an example is read from: its fields `open`, `mask` and `paths`."""
+    return {
+        "open": partial(read_bytes, picture, name=name),
+        "mask": mask_opener(picture, mask) if mask else None,
+        "paths": (picture, mask) if mask else (picture,),
+    }
 
 
 def _folders(path: Path) -> list[Path]:
@@ -181,10 +220,14 @@ def _folders(path: Path) -> list[Path]:
 
 def _pictures(path: Path) -> list[Path]:
     """Files at any depth, sorted, without hidden ones and notes beside the pictures."""
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.suffix.lower() not in NOT_PICTURES
-    )
+    found = []
+    for file in sorted(path.rglob("*")):
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            continue
+        if file.suffix.lower() in NOT_PICTURES:
+            continue
+        if file.is_symlink() and not file.exists():
+            raise InputError(f"{file}: a link to a file that is not there")
+        if file.is_file():
+            found.append(file)
+    return found

@@ -154,7 +154,7 @@ class ImageSet:
         """
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
         for column in (self.patients, self.sources, self.splits, self.files):
-            digest.update("\0".join(map(str, column)).encode())
+            digest.update("\0".join(map(str, column)).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         if isinstance(self.images, LazyImages):
             digest.update(f"{self.images.key} {self.images.rows.tolist()}".encode())

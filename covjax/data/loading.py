@@ -79,15 +79,18 @@ def load(data: config.Data, *, progress: bool = False) -> Splits:
     prepare = Preprocess.from_config(data)
     source = open_source(data, prepare, progress=progress)
     parts, verdict, chosen = _choose(source.images, data)
-    train = source.images.subset(chosen[parts == "train"])
+    rows = {name: np.flatnonzero(parts == name) for name in splits.NAMES}
+    for name in splits.NAMES:
+        if not len(rows[name]):
+            raise InputError(
+                f"data {source.images.name}: the {name} split has no pictures"
+            )
+    train = source.images.subset(chosen[rows["train"]])
+    _check_learnable(train, data)
     streamed = _streams(train, data)
     images = source.images.subset(chosen) if streamed else source.decoded(chosen)
     if data.classes:
         images = images.select_classes(tuple(data.classes))
-    rows = {name: np.flatnonzero(parts == name) for name in splits.NAMES}
-    for name in splits.NAMES:
-        if not len(rows[name]):
-            raise InputError(f"data {images.name}: the {name} split has no pictures")
     return Splits(
         train=images.subset(rows["train"]),
         validation=images.subset(rows["validation"]),
@@ -138,6 +141,26 @@ def _choose(
         kept.append(inside[splits.take(files, labels, data.limit, data.split_seed)])
     chosen = np.sort(np.concatenate(kept))
     return parts[chosen], verdict, rows[chosen]
+
+
+def _check_learnable(train: ImageSet, data: config.Data) -> None:
+    """Raises `InputError` for fewer than two classes, and for one without pictures."""
+    names = tuple(data.classes) or train.class_names
+    if len(names) < 2 and not train.multi_label:  # each of several labels is a question
+        raise InputError(
+            f"config.data.classes={names}: one class cannot be told from others; must "
+            f"be two or more of {', '.join(train.class_names)}"
+        )
+    if train.multi_label and data.limit:  # which keeps pictures, not every label
+        return
+    counts = train.counts()
+    for name in names:
+        if not counts[name]:
+            raise InputError(
+                f"data {train.name}: the train split has no picture of class {name}, "
+                "which cannot be learnt; change config.data.split or config.data.limit "
+                f"({data.limit}), or leave it out of config.data.classes"
+            )
 
 
 def _streams(train: ImageSet, data: config.Data) -> bool:

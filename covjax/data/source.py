@@ -112,12 +112,12 @@ def _phantom(data: config.Data, prepare: Preprocess) -> ImageSet:
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """Files before they are read; `root` holds them all and few others, or is None."""
+    """Files before they are read; `root` holds those of examples without `paths`."""
 
     class_names: tuple[str, ...]
     examples: list[Example]
     card: dict[str, str]
-    root: Path | None
+    root: Path | None = None
 
 
 def _list(data: config.Data) -> _Listed:
@@ -141,8 +141,7 @@ def _list(data: config.Data) -> _Listed:
             names, examples = folder.read_manifest(manifest, place)
         else:
             names, examples = folder.read_folder(place, masks)
-        root = Path(place) if place and not masks else None  # masks lie elsewhere
-        return _Listed(names, examples, FOLDER_CARD, root)
+        return _Listed(names, examples, FOLDER_CARD)
     entry = catalog.find(data.name)
     root = Path(place or catalog.default_dir(data.name))
     card = {name: getattr(entry, name) for name in PHANTOM_CARD}

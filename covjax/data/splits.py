@@ -29,10 +29,10 @@ def group_ids(
       patients: str ``[n]``, ``""`` is unknown.
       files: str ``[n]``.
       group_key: regular expression searched in each file name; the group is the text
-        of its parentheses, or of the whole match without any. ``""``: none.
+        of its parentheses, or of the whole match without any; an empty one is none.
 
     Returns:
-      Group names str ``[n]``, and whether each is known (bool ``[n]``); a picture
+      Group names str ``[n]``, and whether `group_key` matches (bool ``[n]``); a picture
       without patient and match is alone in a group of its file's name.
     """
     keys = _matches(files, group_key)
@@ -53,8 +53,7 @@ def group_ids(
         root(f"patient {p}") if p else root(f"key {k}") if k else f"file {f}"
         for p, k, f in zip(patients, keys, files, strict=True)
     ]
-    known = np.array([bool(p or k) for p, k in zip(patients, keys, strict=True)], bool)
-    return np.array(names, str), known
+    return np.array(names, str), np.array([key != "" for key in keys], bool)
 
 
 def _matches(files: np.ndarray, group_key: str) -> list[str]:
@@ -67,13 +66,9 @@ def _matches(files: np.ndarray, group_key: str) -> list[str]:
             f"config.data.group_key={group_key!r}: not a regular expression ({error})"
         ) from error
     found = [pattern.search(str(file)) for file in files]
-    keys = ["|".join(map(str, m.groups() or (m[0],))) if m else "" for m in found]
-    if len(files) and not any(keys):
-        raise InputError(
-            f"config.data.group_key={group_key!r}: matches no file name, such as "
-            f"{str(files[0])!r}"
-        )
-    return keys
+    # parentheses that took no part in the match say nothing
+    texts = [(m.groups() or (m[0],)) if m else () for m in found]
+    return ["|".join(part for part in text if part) for text in texts]
 
 
 def hold_out(
@@ -89,7 +84,8 @@ def hold_out(
 
     Returns:
       str ``[n]`` of `NAMES`. Every class is in every part if it has at least three
-      groups of its own; with two it is in train and test, with one in train.
+      groups of its own; with two it is in the two parts with the largest fractions,
+      which are train and test by default, with one in the largest.
 
     Raises:
       InputError: there are fewer than three groups.
@@ -129,9 +125,14 @@ def distribute(
     columns = _indicators(labels)
     counts = np.zeros((len(names), columns.shape[1]))  # pictures a group and class
     np.add.at(counts, members, columns)
-    ties = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in names]
+    ties = [_drawn(seed, name) for name in names]
     order = sorted(range(len(names)), key=lambda g: (-counts[g].sum(), ties[g]))
     return _deal(counts, order, np.asarray(shares, float))[members]
+
+
+def _drawn(seed: int, name: str) -> bytes:
+    """Decides an order by chance; a file's name may be no UTF-8."""
+    return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
 
 
 def _indicators(labels: np.ndarray) -> np.ndarray:
@@ -184,7 +185,7 @@ def take(files: np.ndarray, labels: np.ndarray, limit: int, seed: int) -> np.nda
         return np.arange(len(files))
     _, strata = np.unique(labels, axis=0, return_inverse=True)
     strata = strata.reshape(-1)
-    drawn = [hashlib.sha256(f"{seed} {file}".encode()).digest() for file in files]
+    drawn = [_drawn(seed, file) for file in files]
     order = sorted(range(len(files)), key=lambda row: drawn[row])
     # a row's place among its stratum, as a share: equal shares are equal strata
     place, sizes = np.zeros(len(files)), np.bincount(strata)
@@ -197,24 +198,27 @@ def take(files: np.ndarray, labels: np.ndarray, limit: int, seed: int) -> np.nda
 
 
 def verdict(
-    groups: np.ndarray, known: np.ndarray, splits: np.ndarray
+    groups: np.ndarray, named: np.ndarray, matched: np.ndarray, splits: np.ndarray
 ) -> dict[str, Any]:
     """What can be said of patient separation, with the counts.
 
     Args:
-      groups: str ``[n]`` and
-      known: bool ``[n]``, from `group_ids`.
+      groups: str ``[n]``, from `group_ids`.
+      named: bool ``[n]``, whether the patient is known.
+      matched: bool ``[n]``, from `group_ids`.
       splits: str ``[n]`` of `NAMES`; ``""`` is left out.
 
     Returns:
       ``verdict``: ``"violated"`` where a known patient (or group) is in two splits,
-      else ``"unverifiable"`` where a picture has no id, else ``"verified"``; with
-      ``pictures``, ``patients``, ``unknown_pictures``, ``shared_patients``,
-      ``shared_pictures``, ``shared_between`` (pairs of splits) and ``examples`` (rows
-      of two pictures that share a patient, never the id itself).
+      else ``"unverifiable"`` where a picture has no patient id, for that of its group
+      is only what `group_key` holds for one, else ``"verified"``; with ``pictures``,
+      ``patients``, ``groups`` (those without a patient id), ``unknown_pictures``
+      (without a patient id), ``shared_patients`` (or groups), ``shared_pictures``,
+      ``shared_between`` (pairs of splits) and ``examples`` (rows of two pictures that
+      share a patient, never the id itself).
     """
     used = splits != ""
-    rows = np.flatnonzero(known & used)
+    rows = np.flatnonzero((named | matched) & used)
     names, member = np.unique(groups[rows], return_inverse=True)
     parts = np.array([NAMES.index(s) for s in splits[rows]], int)
     inside = np.zeros((len(names), 3), bool)
@@ -224,7 +228,8 @@ def verdict(
         f"{NAMES[a]}-{NAMES[b]}": int((inside[:, a] & inside[:, b]).sum())
         for a, b in ((0, 1), (0, 2), (1, 2))
     }
-    unknown = int((~known & used).sum())
+    patients = len(np.unique(member[named[rows]]))
+    unknown = int((~named & used).sum())
     examples: list[int] = []
     if shared.any():
         of_one = rows[member == np.flatnonzero(shared)[0]]
@@ -234,7 +239,8 @@ def verdict(
         "verdict": "violated" if shared.any() else
                    "unverifiable" if unknown else "verified",
         "pictures": int(used.sum()),
-        "patients": len(names),
+        "patients": patients,
+        "groups": len(names) - patients,
         "unknown_pictures": unknown,
         "shared_patients": int(shared.sum()),
         "shared_pictures": int(shared[member].sum()) if len(names) else 0,

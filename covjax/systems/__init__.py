@@ -31,6 +31,16 @@ SYSTEMS: tuple[str, ...] = (
     "segmentation",
 )
 
+# what a setting must be, by the type of its default
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a tuple",
+    dict: "a dictionary",
+}
+
 
 def train(run: config.Run, splits: Splits, workdir: Path) -> dict[str, Any]:
     """Builds the system of a recipe, and reports.
@@ -99,14 +109,29 @@ def read_settings(settings: type, system: config.System) -> Any:
     """The settings of a system, made of ``config.system.kwargs``.
 
     Raises:
-      InputError: for a name that the system does not know.
+      InputError: for a name that the system does not know, or a value of another type
+        than the default.
     """
-    names = [field.name for field in dataclasses.fields(settings)]
-    for name in system.kwargs:
-        if name not in names:
-            near = difflib.get_close_matches(name, names)
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    for name, value in system.kwargs.items():
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields)
             raise InputError(
                 f"config.system.kwargs: {system.name} has no {name!r}; it has "
-                f"{', '.join(near or names)}"
+                f"{', '.join(near or fields)}"
+            )
+        default = getattr(settings(), name)
+        if not _like(value, default):
+            raise InputError(
+                f"config.system.kwargs.{name}={value!r}: must be "
+                f"{KINDS[type(default)]}, such as {default!r}"
             )
     return settings(**system.kwargs)
+
+
+def _like(value: Any, default: Any) -> bool:
+    """Whether a value may stand where the default does."""
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    wider = {float: (int, float), tuple: (list, tuple)}  # JSON knows no tuples
+    return isinstance(value, wider.get(type(default), type(default)))

@@ -271,19 +271,22 @@ def out_of_fold_of(
         network = train_member(run, less, place, member, settings)
         return network.judge(resized(unseen, member.size).images).probabilities
 
-    return out_of_fold(splits.train, settings.folds, run.train.seed, predict)
+    groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
+    return out_of_fold(splits.train, groups, settings.folds, run.train.seed, predict)
 
 
 def out_of_fold(
     images: ImageSet,
+    groups: np.ndarray,
     folds: int,
     seed: int,
     predict: Callable[[ImageSet, ImageSet, int], np.ndarray],
 ) -> np.ndarray:
-    """Probabilities of every picture by a model that has not seen it or its patient.
+    """Probabilities of every picture by a model that has not seen it or its group.
 
     Args:
       images: of the training split.
+      groups: str ``[n]``, patients and groups, from `covjax.data.splits.group_ids`.
       folds: number of models.
       seed: of the assignment to folds, which is stratified by class.
       predict: trains on the first set and gives probabilities of the second; the
@@ -292,7 +295,6 @@ def out_of_fold(
     Returns:
       Float32 ``[n, classes]``.
     """
-    groups, _ = group_ids(images.patients, images.files)
     parts = k_fold(groups, images.labels, folds, seed)
     result = np.full((len(images), images.num_classes), np.nan, np.float32)
     for fold in range(folds):

@@ -82,7 +82,7 @@ def train(
         for model in networks_of(run, settings)
     }
     sets = feature_sets(networks, settings)
-    groups = group_ids(splits.train.patients, splits.train.files)[0]
+    groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
     columns = {name: extract(splits.train.images) for name, extract in sets.items()}
     columns |= {LABELS: splits.train.labels, GROUPS: groups}
     write_arrays(workdir / VECTORS, columns)

@@ -9,6 +9,8 @@ The GAN learns from the training split alone, and its pictures join the training
 alone: validation and test stay real. The papers train it on all pictures they have.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ def train(
     synthetic = stored(splits.train, workdir)
     if synthetic is None:
         synthetic = drawn(run, splits.train, workdir, settings)
-        store(synthetic, workdir)
+        store(synthetic, splits.train, workdir)
     mixed = replace(splits, train=joined(splits.train, synthetic))
     trained = fit(
         outcome.part(run), mixed, workdir / "classifier", initial_variables=start
@@ -197,20 +199,38 @@ def joined(real: ImageSet, synthetic: ImageSet) -> ImageSet:
     )
 
 
-def store(synthetic: ImageSet, workdir: Path) -> None:
-    """Writes ``synthetic.npz``, whole or not at all."""
+def store(synthetic: ImageSet, real: ImageSet, workdir: Path) -> None:
+    """Writes ``synthetic.npz``, whole or not at all, with what it was learnt from."""
     with whole(workdir / SYNTHETIC) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, images=synthetic.images, labels=synthetic.labels)
+        np.savez_compressed(
+            file,
+            images=synthetic.images,
+            labels=synthetic.labels,
+            learnt_from=np.array(real.fingerprint()),
+        )
 
 
 def stored(real: ImageSet, workdir: Path) -> ImageSet | None:
-    """What `store` wrote: another device might draw other pictures from the weights."""
-    if not (workdir / SYNTHETIC).is_file():
+    """What `store` wrote: another device might draw other pictures from the weights.
+
+    Raises:
+      InputError: for a damaged file, and for pictures learnt from other real ones,
+        among which may be those of test patients.
+    """
+    path = workdir / SYNTHETIC
+    if not path.is_file():
         return None
     try:
-        with np.load(workdir / SYNTHETIC, allow_pickle=False) as arrays:
-            return synthetic_set(arrays["images"], arrays["labels"], real)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        # opened here: of a damaged archive NumPy would leave the file open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ("images", "labels", "learnt_from")}
+    except (
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
+        raise InputError(f"{path}: damaged: {error}; remove it to draw anew") from error
+    if str(found["learnt_from"]) != real.fingerprint():
         raise InputError(
-            f"{workdir / SYNTHETIC}: damaged: {error}; remove it to draw anew"
-        ) from error
+            f"{path}: belongs to a run on other training pictures than these of data "
+            f"{real.name}; choose another --workdir"
+        )
+    return synthetic_set(found["images"], found["labels"], real)

@@ -79,6 +79,39 @@ def test_a_class_that_one_split_lacks_is_named(tmp_path):
         read_folder(str(tmp_path))
 
 
+@pytest.mark.parametrize("other", ["chest_xray/train/a", "chest_xray/a", "dev"])
+def test_splits_beside_another_folder_are_no_classes(tmp_path, other):
+    """As in Kaggle's chest_xray/, which holds itself a second time."""
+    for part in ("train", "test", "val"):
+        for name in ("a", "b"):
+            draw(tmp_path / part / name / "1.png")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/readme.txt").write_text("no pictures, so no class")
+    assert read_folder(str(tmp_path))[0] == ("a", "b")
+    draw(tmp_path / other / "1.png")
+    name = other.partition("/")[0]
+    with pytest.raises(InputError, match=f"test is named as a split and {name} is not"):
+        read_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["loose.png", "IM0001", "train/loose.jpg"])
+def test_a_picture_without_a_class_is_named(tmp_path, file):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        draw(tmp_path / name / "1.png")
+    (tmp_path / "train/licence").write_text("not a picture")
+    assert len(read_folder(str(tmp_path))[1]) == 4
+    draw(tmp_path / "loose.png")
+    (tmp_path / "loose.png").rename(tmp_path / file)
+    with pytest.raises(InputError, match=f"{file}: a picture outside the class folder"):
+        read_folder(str(tmp_path))
+
+
+def test_a_link_to_nowhere_is_named(tree):
+    (tree / "normal/gone.png").symlink_to("/nowhere/gone.png")
+    with pytest.raises(InputError, match=r"gone.png: a link to a file that is not"):
+        read_folder(str(tree))
+
+
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(
         InputError, match=r"nowhere: no such folder \(config.data.dir\)"
@@ -162,6 +195,17 @@ def test_a_bad_manifest_is_one_line_that_names_the_row(tree, text, message):
         read_manifest(manifest(tree, text))
     assert "manifest.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("other", ["./normal/a.jpg", "covid19/../normal/a.jpg", "link"])
+def test_a_file_under_two_names_is_listed_twice(tree, other):
+    """Else it may be in train and in test."""
+    (tree / "link").symlink_to(tree / "normal/a.jpg")
+    text = f"path,label\nnormal/a.jpg,x\nnormal/b.png,y\n{other},x\n"
+    with pytest.raises(
+        InputError, match=f"row 3: {other} is listed twice, before as normal/a.jpg"
+    ):
+        read_manifest(manifest(tree, text))
 
 
 def test_a_missing_manifest_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,39 @@ class TestFolder:
         ):
             load(asked(folder, classes=("flu",)))
 
+    def test_one_class_is_refused(self, folder):
+        with pytest.raises(
+            InputError,
+            match=r"classes=\('normal',\): one class cannot be .* covid19, n",
+        ):
+            load(asked(folder, classes=("normal",)))
+
+    def test_a_class_without_a_training_picture_is_refused(self, folder):
+        rows = rows_of(folder)
+        for i, row in enumerate(rows):
+            rare = row["label"] == "covid19"
+            row["split"] = ("val", "test")[i // 2 % 2] if rare else "train"
+        write(folder / "manifest.csv", rows)
+        wanted = r"the train split has no picture of class \w+, which .*\({}\), or"
+        with pytest.raises(InputError, match=wanted.format(0)):
+            load(asked(folder))
+        assert load(asked(folder, split="grouped")).train.counts()["covid19"] == 14
+        with pytest.raises(InputError, match=wanted.format(1)):
+            load(asked(folder, split="grouped", limit=1))
+
+    def test_a_label_without_a_training_picture_is_refused(self, folder):
+        rows = rows_of(folder)
+        for i, row in enumerate(rows):
+            row["split"] = ("train", "val", "test", "train")[i // 2 % 4]
+        rows[4]["label"] = "normal|rare"
+        assert rows[4]["split"] == "test"
+        write(folder / "manifest.csv", rows)
+        with pytest.raises(InputError, match="has no picture of class rare, which can"):
+            load(asked(folder))
+        for names in (("normal", "covid19"), ("covid19",)):
+            splits = load(asked(folder, classes=names))
+            assert splits.train.num_classes == len(names)
+
     def test_limit_keeps_every_class_of_each_split(self, folder):
         splits = load(asked(folder, limit=4))
         for part in (splits.train, splits.validation, splits.test):
@@ -237,8 +271,50 @@ class TestFolder:
         write(folder / "manifest.csv", rows)
         assert load(asked(folder)).verdict["verdict"] == "unverifiable"
         splits = load(asked(folder, group_key=r"p(\d\d)_"))
-        assert splits.verdict["verdict"] == "verified"
-        assert splits.verdict["patients"] == 30
+        found = splits.verdict
+        assert found["verdict"] == "unverifiable"
+        assert (found["patients"], found["groups"]) == (0, 30)
+        assert found["sentence"] == (
+            "hold-out: 60 pictures, 0 known patients, 60 pictures without an id, 30 "
+            "groups by config.data.group_key; unverifiable: groups by "
+            "config.data.group_key are apart, but pictures without an id may share "
+            "patients"
+        )
+        with pytest.raises(
+            InputError, match=r"group_key='zzz': matches no file name, such as 'pic"
+        ):
+            load(asked(folder, group_key="zzz"))
+
+
+def test_the_masks_are_those_of_the_manifest(folder):
+    """Nothing but the manifest, which lies elsewhere, tells of another mask."""
+    pictures = folder / "pictures"
+    for name, value in (("all", 255), ("none", 0)):
+        mask = np.full((20, 24), value, np.uint8)
+        Image.fromarray(mask).save(pictures / f"{name}.png")
+    for path in pictures.iterdir():
+        os.utime(path, (1e9, 1e9))  # long ago, so that digests are remembered
+    rows = [r | {"path": r["path"].partition("/")[2]} for r in rows_of(folder)]
+
+    def highest(mask: str) -> int | None:
+        write(folder / "manifest.csv", [r | {"mask": mask} for r in rows])
+        masks = load(asked(folder, dir=str(pictures))).train.masks
+        return None if masks is None else int(masks.max())
+
+    assert [highest(m) for m in ("", "all.png", "none.png", "")] == [None, 1, 0, None]
+
+
+def test_a_name_that_is_not_utf8_is_loaded(tmp_path):
+    for label in ("a", "b"):
+        for number in range(6):
+            path = tmp_path / "set" / label / os.fsdecode(b"caf\xe9 %d.png" % number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), number, np.uint8)).save(path)
+    data = config.Data(name="folder", dir=str(tmp_path / "set"), size=8)
+    for feed in ("resident", "stream"):
+        splits = load(dataclasses.replace(data, feed=feed))
+        assert len(splits.train.fingerprint()) == 64
+    assert len(load_whole(data, Preprocess(size=8))) == 12
 
 
 class TestWhole:
@@ -276,7 +352,7 @@ class TestOfficialSplit:
         return rows
 
     def test_is_taken_as_it_is(self, folder):
-        rows = self.write(folder, ["train", "val", "test"])
+        rows = self.write(folder, ["train", "val", "test", "train"])
         splits = load(asked(folder))
         assert set(splits.test.files) == {
             r["path"] for r in rows if r["split"] == "test"
@@ -285,7 +361,7 @@ class TestOfficialSplit:
         assert splits.verdict["verdict"] == "verified"
 
     def test_a_planted_patient_overlap_is_an_error_unless_asked_for(self, folder):
-        rows = self.write(folder, ["train", "val", "test"])
+        rows = self.write(folder, ["train", "val", "test", "train"])
         rows[0]["split"] = "test"  # of patient P0, whose other picture is in train
         write(folder / "manifest.csv", rows)
         with pytest.raises(

@@ -1,6 +1,7 @@
 """Splits are by patient, stratified, and a pure function of ids and seed."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -135,6 +136,32 @@ def test_a_class_of_two_patients_is_learnt_and_tested():
     assert set(parts[10:]) == {"train", "test"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("fractions", "largest"),
+    [
+        (FRACTIONS, ["train", "test"]),
+        ((0.6, 0.3, 0.1), ["train", "validation"]),
+        ((0.1, 0.4, 0.5), ["test", "validation"]),
+    ],
+)
+def test_a_class_of_few_patients_is_in_the_largest_parts(fractions, largest, seed):
+    groups = np.array([f"p{i}" for i in range(13)])
+    labels = np.array([0] * 10 + [1] * 2 + [2])
+    parts = splits.hold_out(groups, labels, fractions, seed)
+    assert set(parts[10:12]) == set(largest)
+    assert parts[12] == largest[0]
+
+
+def test_names_that_are_not_utf8_are_split():
+    """As Python reads the names of files that were written in Latin-1."""
+    files = np.array([os.fsdecode(b"caf\xe9 %d" % i) for i in range(12)])
+    labels = np.arange(12) % 2
+    parts = splits.hold_out(files, labels, FRACTIONS, 0)
+    assert set(parts) == set(splits.NAMES)
+    assert len(splits.take(files, labels, 4, 0)) == 4
+
+
 def test_fewer_patients_than_parts_are_refused():
     with pytest.raises(InputError, match="2 patients or groups cannot be split into 3"):
         splits.hold_out(np.array(["a", "b"]), np.array([0, 1]), FRACTIONS, 0)
@@ -154,8 +181,10 @@ class TestGroupIds:
     files = np.array(["a_1.png", "a_2.png", "b_1.png", "c.png", "d.png"])
 
     def test_unknown_patients_are_groups_of_their_own(self):
-        groups, known = splits.group_ids(np.array(["x", "x", "", "", "y"]), self.files)
-        assert list(known) == [True, True, False, False, True]
+        groups, matched = splits.group_ids(
+            np.array(["x", "x", "", "", "y"]), self.files
+        )
+        assert not matched.any()
         assert groups[0] == groups[1]
         assert len(set(groups)) == 4
 
@@ -166,9 +195,19 @@ class TestGroupIds:
         assert groups[0] != groups[1]
 
     def test_the_expression_groups_by_its_parentheses(self):
-        groups, known = splits.group_ids(np.full(5, ""), self.files, r"^(\w)_\d")
+        groups, matched = splits.group_ids(np.full(5, ""), self.files, r"^(\w)_\d")
         assert groups[0] == groups[1] != groups[2]
-        assert list(known) == [True, True, True, False, False]
+        assert list(matched) == [True, True, True, False, False]
+
+    def test_parentheses_without_a_match_are_no_group(self):
+        """Two pictures of nobody known are not one patient called None."""
+        files = np.array(["x_1.png", "y_2.png", "pat7_3.png", "pat7_x.png", "pat_q8_"])
+        key = r"(pat\d+)?_(q\d)?"
+        groups, matched = splits.group_ids(np.full(5, ""), files, key)
+        assert list(matched) == [False, False, True, True, True]
+        assert groups[2] == groups[3] == "key pat7"
+        assert groups[4] == "key q8"
+        assert len(set(groups)) == 4
 
     @given(st.permutations(range(4)))
     def test_patient_and_expression_connect(self, order):
@@ -180,29 +219,32 @@ class TestGroupIds:
         assert by_file["a_1"] == by_file["a_2"] == by_file["b_1"] != by_file["c_1"]
         assert by_file["a_1"] == "key a"  # whatever the order of the rows
 
-    def test_a_bad_or_idle_expression_is_one_line(self):
+    def test_a_bad_expression_is_one_line(self):
         with pytest.raises(InputError, match="not a regular expression"):
             splits.group_ids(np.full(5, ""), self.files, "(")
-        with pytest.raises(
-            InputError, match=r"matches no file name, such as 'a_1.png'"
-        ):
-            splits.group_ids(np.full(5, ""), self.files, "zzz")
+
+    def test_a_part_of_a_set_may_have_no_match(self):
+        """The training split is grouped again where classifiers are chosen."""
+        groups, matched = splits.group_ids(np.full(5, ""), self.files, "zzz")
+        assert not matched.any()
+        assert len(set(groups)) == 5
 
 
 class TestVerdict:
     groups = np.array(["a", "a", "b", "c", "c"])
-    known = np.array([True] * 5)
+    named = np.array([True] * 5)
+    matched = ~named
 
     def test_verified(self):
         parts = np.array(["train", "train", "validation", "test", "test"])
-        found = splits.verdict(self.groups, self.known, parts)
+        found = splits.verdict(self.groups, self.named, self.matched, parts)
         assert found["verdict"] == "verified"
         assert (found["patients"], found["unknown_pictures"]) == (3, 0)
         assert found["examples"] == []
 
     def test_violated_counts_patients_and_pictures(self):
         parts = np.array(["train", "test", "validation", "test", "validation"])
-        found = splits.verdict(self.groups, self.known, parts)
+        found = splits.verdict(self.groups, self.named, self.matched, parts)
         assert found["verdict"] == "violated"
         assert (found["shared_patients"], found["shared_pictures"]) == (2, 4)
         assert found["shared_between"] == {
@@ -214,18 +256,40 @@ class TestVerdict:
 
     def test_unknown_ids_make_it_unverifiable_and_are_never_shared(self):
         groups = np.array(["file x", "file x", "b"])
-        known = np.array([False, False, True])
-        found = splits.verdict(groups, known, np.array(["train", "test", "test"]))
+        named = np.array([False, False, True])
+        parts = np.array(["train", "test", "test"])
+        found = splits.verdict(groups, named, np.zeros(3, bool), parts)
         assert found["verdict"] == "unverifiable"
         assert (found["unknown_pictures"], found["shared_patients"]) == (2, 0)
 
+    def test_groups_are_no_known_patients(self):
+        """A file name may hold anything; who is in the picture is not known by it."""
+        parts = np.array(["train", "train", "validation", "test", "test"])
+        found = splits.verdict(self.groups, ~self.named, self.named, parts)
+        assert found["verdict"] == "unverifiable"
+        assert (found["patients"], found["groups"]) == (0, 3)
+        assert found["unknown_pictures"] == 5
+        named = np.array([True, False, False, False, False])
+        found = splits.verdict(self.groups, named, self.named, parts)
+        assert (found["patients"], found["groups"]) == (1, 2)
+        assert (found["verdict"], found["unknown_pictures"]) == ("unverifiable", 4)
+
+    def test_a_group_in_two_splits_is_violated(self):
+        parts = np.array(["train", "test", "validation", "test", "test"])
+        found = splits.verdict(self.groups, ~self.named, self.named, parts)
+        assert (found["verdict"], found["shared_patients"]) == ("violated", 1)
+
     def test_pictures_left_out_do_not_count(self):
         parts = np.array(["", "train", "train", "test", "test"])
-        assert splits.verdict(self.groups, self.known, parts)["pictures"] == 4
+        assert (
+            splits.verdict(self.groups, self.named, self.matched, parts)["pictures"]
+            == 4
+        )
 
     def test_all_ids_unknown(self):
         found = splits.verdict(
             np.array(["file x", "file y"]),
+            np.array([False, False]),
             np.array([False, False]),
             np.array(["train", "test"]),
         )

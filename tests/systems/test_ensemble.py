@@ -9,8 +9,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from covjax import config, train
+from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
+from covjax.data.splits import group_ids
 from covjax.errors import InputError
 from covjax.systems import ensemble
 from covjax.systems.finished import without_embeddings
@@ -140,10 +142,44 @@ def test_no_picture_is_predicted_by_who_saw_its_patient():
         assert set(seen.labels) == {0, 1}
         return unseen.images[:, 0, 0].repeat(2, axis=1) / 255
 
-    found = ensemble.out_of_fold(images, 3, 0, predict)
+    groups, _ = group_ids(images.patients, images.files)
+    found = ensemble.out_of_fold(images, groups, 3, 0, predict)
     assert folds == [0, 1, 2]
     expected = images.images[:, 0, 0].repeat(2, axis=1) / 255
     np.testing.assert_allclose(found, expected, rtol=1e-6)  # each once, in its place
+
+
+def test_stacking_keeps_the_groups_of_file_names_together(tmp_path, monkeypatch):
+    """As in class folders, whose patients are known by ``config.data.group_key``."""
+    train = pictures(44, 2)
+    train = replace(
+        train,
+        patients=np.full(44, ""),
+        files=np.array([f"p{i // 4}_{i % 4}.png" for i in range(44)]),
+    )
+    sides = []
+
+    def train_member(run, splits, place, member, settings):
+        sides.append({file.partition("_")[0] for file in splits.train.files})
+        return Memory(splits.preprocess, {}, 2)
+
+    monkeypatch.setattr(ensemble, "train_member", train_member)
+    run = config.Run()
+    run.data.group_key = r"(p\d+)_"
+    settings = ensemble.Settings(folds=3)
+    member = ensemble.Member(name="a", model="a", size=8, kwargs={})
+    splits = Splits(
+        train=train,
+        validation=train,
+        test=train,
+        preprocess=Preprocess(size=8),
+        verdict={},
+        card={},
+    )
+    ensemble.out_of_fold_of(run, splits, tmp_path, member, settings)
+    names = {f"p{i}" for i in range(11)}
+    left_out = [names - side for side in sides]
+    assert sum(map(len, left_out)) == len(names)  # each in one fold, with all it has
 
 
 @dataclass

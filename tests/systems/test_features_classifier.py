@@ -59,7 +59,7 @@ def splits():
     return load(config.Data(name="phantom", size=32, limit=30))
 
 
-def fit_and_score(splits, workdir, monkeypatch, **settings):
+def fit_and_score(splits, workdir, monkeypatch, group_key="", **settings):
     """What the system would report on validation; the report itself is left out."""
     options = {"textures": ("lbp", "ldn"), "pipeline": {"resample": "smote"}}
     settings = Settings(**(options | settings))
@@ -71,6 +71,7 @@ def fit_and_score(splits, workdir, monkeypatch, **settings):
         ),
     )
     run = config.Run(system=config.System(name="features_classifier"))
+    run.data.group_key = group_key
     return features_classifier.train(run, splits, workdir, settings)
 
 
@@ -104,6 +105,17 @@ def test_saved_vectors_give_the_classifier_back(splits, tmp_path, monkeypatch):
     )
     wanted = [f"patient {name}" for name in splits.train.patients]
     np.testing.assert_array_equal(groups, wanted)
+
+
+def test_groups_of_file_names_stay_together(splits, tmp_path, monkeypatch):
+    train = splits.train.subset(np.arange(len(splits.train)))
+    files = np.array([f"p{i // 3}_{i % 3}.png" for i in range(len(train))])
+    train = replace(train, patients=np.full(len(train), ""), files=files)
+    other = replace(splits, train=train)
+    fit_and_score(other, tmp_path, monkeypatch, group_key=r"(p\d+)_")
+    with np.load(tmp_path / "training_features.npz", allow_pickle=False) as saved:
+        wanted = [f"key {file.partition('_')[0]}" for file in files]
+        np.testing.assert_array_equal(saved["groups"], wanted)
 
 
 def test_late_fusion_fits_one_classifier_a_set(splits, tmp_path, monkeypatch):

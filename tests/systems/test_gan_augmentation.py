@@ -309,7 +309,24 @@ def test_synthetic_pictures_are_in_training_alone(
     assert seen["fit"].train.fingerprint() == first
 
 
-def test_a_damaged_file_of_pictures_is_named(splits, tmp_path):
-    (tmp_path / "synthetic.npz").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"synthetic\.npz: damaged"):
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_damaged_file_of_pictures_is_named(splits, tmp_path, share):
+    path = tmp_path / "synthetic.npz"
+    gan_augmentation.store(splits.train, splits.train, tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(b"PK" + content[2 : int(share * len(content))])
+    with pytest.raises(InputError, match=r"synthetic\.npz: damaged") as error:
         gan_augmentation.stored(splits.train, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_learnt_from_others_are_refused(splits, tmp_path):
+    """They may be of patients who are in the other set's test split."""
+    gan_augmentation.store(splits.train, splits.train, tmp_path)
+    again = gan_augmentation.stored(splits.train, tmp_path)
+    np.testing.assert_array_equal(again.images, splits.train.images)
+    images = splits.train.images.copy()
+    images[0] += 1
+    other = dataclasses.replace(splits.train, images=images)
+    with pytest.raises(InputError, match=r"npz: belongs to a run on other training"):
+        gan_augmentation.stored(other, tmp_path)

@@ -35,6 +35,7 @@ class Example:
       mask: gives a PNG with the bits LUNG and LESION of `imageset`, where there is one.
       stored: whether the encoded picture is a file of the set; one that is encoded
         here, from an array or a volume, has a size that tells of the pixels alone.
+      paths: all files that `open` and `mask` read; empty: any of the set's folder.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Example:
     metadata: Mapping[str, str] = field(default_factory=dict)
     mask: Callable[[], bytes] | None = None
     stored: bool = True
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
