@@ -3,6 +3,8 @@
 python -m covjax.evaluate --workdir runs/RUN --data folder --dir PICTURES
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from covjax import cli, config
 from covjax.errors import InputError
 
 if TYPE_CHECKING:
-    from covjax.data import ImageSet
+    from covjax.data import ImageSet, Splits
     from covjax.evaluation.predictions import Predictions
     from covjax.inference import Classifier
     from covjax.systems import System
@@ -56,12 +58,16 @@ def parser() -> cli.Parser:
 def main(arguments: Sequence[str]) -> int:
     """Evaluates as asked; returns the exit status."""
     flags = parser().parse_args(arguments)
-    for workdir in flags.workdir:
-        cards = [(workdir / card).is_file() for card in CARDS]
-        if not ((workdir / "config.json").is_file() and any(cards)):
-            raise InputError(f"--workdir={workdir}: not a finished run")
-    if not flags.data and (flags.dir or flags.manifest or flags.map):
-        raise InputError("--dir, --manifest and --map need --data NAME")
+    classes = [classes_of(workdir) for workdir in flags.workdir]
+    for workdir, own in zip(flags.workdir, classes, strict=True):
+        if own != classes[0]:
+            raise InputError(
+                f"--workdir={workdir}: its classes are {', '.join(own)}, those of "
+                f"{flags.workdir[0]} {', '.join(classes[0])}; they must be the same, "
+                "in the same order"
+            )
+    if not flags.data and (flags.dir or flags.manifest or flags.map or flags.limit):
+        raise InputError("--dir, --manifest, --map and --limit need --data NAME")
 
     from covjax.training.memory import keep_freed_memory
     from covjax.training.parallel import enable_compilation_cache
@@ -75,6 +81,21 @@ def main(arguments: Sequence[str]) -> int:
             flags.workdir, names, [predictions for predictions, _ in results]
         )
     return 0
+
+
+def classes_of(workdir: Path) -> list[str]:
+    """The classes of a finished run, in the order of its probabilities."""
+    if not (workdir / "config.json").is_file():
+        raise InputError(f"--workdir={workdir}: not a finished run")
+    for card in CARDS:
+        if (workdir / card).is_file():
+            try:
+                return list(json.loads((workdir / card).read_text())["class_names"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{workdir / card}: damaged: {error!r}") from error
+    parts = [place for card in CARDS for place in workdir.glob(f"*-[0-9]*/{card}")]
+    hint = f"; name one of its runs, such as {min(parts).parent}" if parts else ""
+    raise InputError(f"--workdir={workdir}: not a finished run{hint}")
 
 
 def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
@@ -97,6 +118,8 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
         "model": classifier.name,
         "run": workdir.name,
         "data": images.name,
+        "own_test": not flags.data,
+        "files": [Path(word).name for word in (flags.dir, flags.manifest) if word],
         "classes": list(names),
         **how,
         "test": measured(predictions, names, **how),
@@ -109,13 +132,24 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
         metrics["operating_point"] = point.to_dict() | {
             "test": apply(point, predictions, names, level)
         }
-    place = workdir / f"evaluation-{images.name or 'test'}"
+    place = workdir / f"evaluation-{words_of(flags)}"
     place.mkdir(exist_ok=True)
     predictions.save(place / "predictions.npz")
     write_json(place / "metrics.json", metrics)
     print("\n".join(external_lines(metrics)))
     print(f"\nwritten: {place}\n")
     return predictions, metrics
+
+
+def words_of(flags: Any) -> str:
+    """A name for the pictures that were asked for; other files have another."""
+    if not flags.data:
+        return "test"
+    if flags.data != "folder":
+        return str(flags.data)
+    places = [str(Path(word).resolve()) for word in (flags.dir, flags.manifest) if word]
+    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()[:6]
+    return f"folder-{Path(places[-1]).stem}-{digest}" if places else "folder"
 
 
 def pictures(
@@ -128,7 +162,18 @@ def pictures(
 
     if not flags.data:
         splits = data.load(run.data, progress=True)
+        require_same(workdir, splits)
         return open_test(splits, workdir, "the saved classifier", flags.reason)
+    here, there = (
+        tuple(Path(word).resolve() if word else None for word in words)
+        for words in ((flags.dir, flags.manifest), (run.data.dir, run.data.manifest))
+    )
+    known = here == there or here == (None, None)
+    if flags.data == run.data.name and known:
+        raise InputError(
+            f"--data {flags.data}: {workdir} was trained on pictures of it; leave out "
+            "--data to measure its test split"
+        )
     wanted = replace(
         run.data,
         name=flags.data,
@@ -142,6 +187,22 @@ def pictures(
     config.check(replace(run, data=wanted))
     images = load_whole(wanted, classifier.preprocess, progress=True)
     return match_classes(images, classifier.class_names, flags.map)
+
+
+def require_same(workdir: Path, splits: "Splits") -> None:
+    """Raises `InputError` unless the splits are those of the training.
+
+    With pictures added or taken away they are dealt anew, and what was trained on
+    may be in the test split.
+    """
+    path = workdir / "data.json"
+    recorded = json.loads(path.read_text())["fingerprints"] if path.is_file() else {}
+    for name, fingerprint in recorded.items():
+        if getattr(splits, name).fingerprint() != fingerprint:
+            raise InputError(
+                f"{workdir}: the pictures of its {name} split are not those of its "
+                "training (data.json); the data set has changed since"
+            )
 
 
 def match_classes(
@@ -198,11 +259,11 @@ def show_comparison(
             row = rows.get(name)
             if row is None or row["estimate"] is None:
                 continue
-            p = f"  p {row['p']:.3g} (DeLong)" if "p" in row else ""
-            print(
-                f"  {name:<18}{row['estimate']:+.3f} "
-                f"[{row['low']:+.3f}, {row['high']:+.3f}]{p}"
-            )
+            p = f"  p {row['p']:.3g} (DeLong)" if row.get("p") is not None else ""
+            ends = f"no interval: {row.get('reason') or row['method']}"
+            if row["low"] is not None:
+                ends = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+            print(f"  {name:<18}{row['estimate']:+.3f} {ends}{p}")
         if "mcnemar" in rows:
             print(f"  McNemar           p {rows['mcnemar']['p']:.3g}")
 

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     plan = repeats.plan(run, workdir)
     print(f"{run.system.name or run.model.name} on {run.data.name}, in {workdir}\n")
     splits = None
+    if len(plan) > 1:
+        claim(workdir, run)
     try:
         for repeat in plan:
             if splits is None or repeats.kind(run) == "fold":
@@ -64,7 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         return cli.fail(str(stop), status=128 + stop.signal)
     if len(plan) > 1:
-        claim(workdir, run)
         images = None  # the folds' pictures are drawn in their own folders
         if splits is not None and repeats.kind(run) == "seed":
             images = splits.test.images
@@ -95,8 +96,9 @@ def train_once(run: config.Run, splits: "Splits", workdir: Path) -> dict[str, An
     """Trains one seed or fold and reports; a finished one is read, not opened again."""
     from covjax.evaluation.final import finish, record_data
     from covjax.pretrained import pretrained
-    from covjax.training.loop import claim, fit
+    from covjax.training.loop import check_workdir, claim, fit
 
+    check_workdir(workdir, run)  # a finished one of another recipe is no part of this
     if (workdir / METRICS).is_file():
         print(f"{workdir}: finished before; delete it to train again", file=sys.stderr)
         return json.loads((workdir / METRICS).read_text())

@@ -1,7 +1,9 @@
 """Judging files and other data sets with a finished run, of random weights."""
 
 import csv
+import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -127,7 +129,11 @@ def external(run, scans, *words):
     evaluate.main(
         ["--workdir", str(run), "--data", "folder", "--dir", str(scans), *words]
     )
-    return json.loads((run / "evaluation-folder" / "metrics.json").read_text())
+    # the run is shared by several tests, each with scans of its own
+    place = max(run.glob("evaluation-folder-scans-*"), key=lambda p: p.stat().st_mtime)
+    metrics = json.loads((place / "metrics.json").read_text())
+    assert (metrics["own_test"], metrics["files"]) == (False, ["scans"])
+    return metrics
 
 
 def test_external_data_set_in_the_order_of_the_network(
@@ -141,6 +147,54 @@ def test_external_data_set_in_the_order_of_the_network(
     np.add.at(matrix, (labels, decisions), 1)
     assert metrics["test"]["confusion_matrix"] == matrix.tolist()
     assert metrics["operating_point"]["threshold"] == 0.3
+
+
+def test_another_folder_is_another_evaluation(run, scans, tmp_path):
+    external(run, scans)
+    before = set(run.glob("evaluation-folder-scans-*"))
+    (tmp_path / "ward").mkdir()
+    scans.rename(tmp_path / "ward" / "scans")
+    words = ["--data", "folder", "--dir", str(tmp_path / "ward" / "scans")]
+    evaluate.main(["--workdir", str(run), *words])
+    assert len(set(run.glob("evaluation-folder-scans-*")) - before) == 1
+
+
+def test_what_it_was_trained_on_is_no_external_data(run):
+    """The run's recipe names the phantom."""
+    with pytest.raises(InputError, match="trained on pictures of it; leave out --data"):
+        evaluate.main(["--workdir", str(run), "--data", "phantom"])
+
+
+def test_a_data_set_that_changed_is_not_opened(run):
+    path = run / "data.json"
+    path.write_text(json.dumps({"fingerprints": {"train": "of another set"}}))
+    with pytest.raises(InputError, match="its train split are not those of its train"):
+        evaluate.main(["--workdir", str(run)])
+    path.unlink()
+    assert not (run / "openings.jsonl").exists()
+
+
+def test_runs_of_other_classes_are_not_compared(run, classifier, tmp_path):
+    other = dataclasses.replace(classifier, class_names=NAMES[::-1])
+    other.save(tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"its classes are .*, those of .* in the sam"):
+        evaluate.main(["--workdir", str(run), str(tmp_path / "other")])
+
+
+def test_a_run_and_its_copy_are_compared(run, scans, tmp_path, capsys):
+    """Without any difference there is no interval of it."""
+    shutil.copytree(run, tmp_path / "copy")
+    words = ["--data", "folder", "--dir", str(scans)]
+    evaluate.main(["--workdir", str(run), str(tmp_path / "copy"), *words])
+    assert "+0.000 no interval" in capsys.readouterr().out
+
+
+def test_runs_of_several_seeds_are_named_one_by_one(classifier, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    classifier.save(tmp_path / "seed-3")
+    with pytest.raises(InputError, match=r"name one of its runs, such as .*seed-3"):
+        evaluate.main(["--workdir", str(tmp_path)])
 
 
 def test_classes_are_matched_by_name(run, scans):

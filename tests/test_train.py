@@ -154,6 +154,8 @@ def test_every_fold_in_turn(tmp_path, monkeypatch):
     before = (place / "fold-1" / "log.jsonl").read_text()
     assert len(before.splitlines()) == 1
     assert not (place / "metrics.json").exists()
+    with pytest.raises(InputError, match="run: holds another run"):
+        train.main([*words, "--config.optimizer.learning_rate=0.5"])
 
     assert train.main(words) == 0
     assert len(calls) == 4
@@ -178,3 +180,10 @@ def test_every_fold_in_turn(tmp_path, monkeypatch):
 
     assert report.main(["--workdir", str(place)]) == 0
     assert "All folds, grouped by patient" in (place / "report.html").read_text()
+
+    # what has finished in another way is no part of this
+    with pytest.raises(InputError, match="fold-0: was evaluated with .*positive=''"):
+        train.main([*words, "--config.evaluation.positive=normal"])
+    (place / "config.json").unlink()
+    with pytest.raises(InputError, match="fold-0: holds another run"):
+        train.main([*words, "--config.optimizer.learning_rate=0.5"])

@@ -183,10 +183,11 @@ def _gaps(metrics: Any) -> str:
 def _of_evaluations(evaluations: Any) -> dict[str, str]:
     """What `covjax.evaluate` measured on other data, and in groups of patients."""
     results = "; ".join(
-        f"{metrics['data']}: AUC {auc['estimate']:.3f} [{auc['low']:.3f}, "
+        f"{measured_on(metrics)}: AUC {auc['estimate']:.3f} [{auc['low']:.3f}, "
         f"{auc['high']:.3f}] on {metrics['test']['n']} pictures"
         for metrics in evaluations.values()
-        if (auc := metrics["test"]["overall"]["auc"])["low"] is not None
+        if not metrics["own_test"]
+        and (auc := metrics["test"]["overall"]["auc"])["low"] is not None
     )
     groups = "; ".join(
         f"{row['column']} {row['group']}: AUC {row['auc']['estimate']:.3f}"
@@ -195,6 +196,13 @@ def _of_evaluations(evaluations: Any) -> dict[str, str]:
         if row["auc"]["estimate"] is not None
     )
     return {k: f"{v}." for k, v in (("external", results), ("subgroups", groups)) if v}
+
+
+def measured_on(metrics: Any) -> str:
+    """Which pictures an evaluation was of."""
+    if metrics["own_test"]:
+        return "its own test split, again"
+    return " ".join([metrics["data"], *metrics["files"]])
 
 
 def limitations(metrics: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from covjax.errors import InputError
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
-from covjax.evaluation.facts import changed, facts, limitations
+from covjax.evaluation.facts import changed, facts, limitations, measured_on
 from covjax.evaluation.table import OVERALL
 
 PICTURES = (
@@ -58,6 +58,8 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         for name, path in paths.items()
         if path.is_file()
     }
+    if "audit.json" in files:
+        _check_audit(paths["audit.json"], files["audit.json"], files["metrics.json"])
     for name in ("log.jsonl", "openings.jsonl"):
         path = workdir / name
         if path.is_file():
@@ -71,6 +73,15 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         files["evaluation-*/metrics.json"] = evaluations
     heatmaps = sorted(path.stem for path in (workdir / "heatmaps").glob("*.png"))
     return files | ({"heatmaps": heatmaps} if heatmaps else {})
+
+
+def _check_audit(path: Path, audit: Any, metrics: Any) -> None:
+    """Raises `InputError` unless it is an audit of the run's data set."""
+    if not isinstance(audit, dict) or not {"findings", "data"} <= audit.keys():
+        raise InputError(f"{path}: not an audit; covjax.audit writes audit.json")
+    name = metrics["card"]["name"]
+    if audit["data"] != name:
+        raise InputError(f"{path}: is of {audit['data']}, and the run is of {name}")
 
 
 def _json(path: Path, text: str) -> Any:
@@ -109,7 +120,10 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
         "made": _made(files),
         "openings": files.get("openings.jsonl"),
         "heatmaps": files.get("heatmaps"),
-        "evaluations": list(files.get("evaluation-*/metrics.json", {}).values()),
+        "evaluations": [
+            evaluation | {"measured_on": measured_on(evaluation)}
+            for evaluation in files.get("evaluation-*/metrics.json", {}).values()
+        ],
         "facts": {key: fact.text for key, fact in known.items()},
         "claim": fill(CLAIM, known),
         "tripod": fill(TRIPOD_AI, known),

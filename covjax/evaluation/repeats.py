@@ -85,8 +85,12 @@ def report(
 
     Returns:
       What stands in ``metrics.json``.
+
+    Raises:
+      InputError: where one was evaluated in another way, or a seed saw other pictures.
     """
     places = {repeat.number: repeat.place for repeat in repeats}
+    require_alike(run, places)
     found = table(places, kind(run))
     first, level = repeats[0].place, run.evaluation.level
     names = tuple(json.loads((first / "metrics.json").read_text())["classes"])
@@ -120,6 +124,30 @@ def report(
         images=images,
         repeats=found,
     )
+
+
+def require_alike(run: config.Run, places: Mapping[int, Path]) -> None:
+    """Raises `InputError` unless the repeats can be reported together."""
+    wanted = config.plain(run)["evaluation"]
+    fingerprints: dict[str, Any] = {}
+    for place in places.values():
+        path = place / "config.json"
+        there = config.plain(config.read(path))["evaluation"] if path.is_file() else {}
+        for name, value in there.items():
+            if value != wanted[name] and name != "batch_size":
+                raise InputError(
+                    f"{place}: was evaluated with config.evaluation.{name}={value!r}, "
+                    f"not {wanted[name]!r}; delete it to have it done again, or set "
+                    "it back"
+                )
+        if kind(run) == "seed" and (place / "data.json").is_file():
+            data = json.loads((place / "data.json").read_text())
+            fingerprints = fingerprints or data["fingerprints"]
+            if data["fingerprints"] != fingerprints:
+                raise InputError(
+                    f"{place}: saw other pictures than the seed before; delete it to "
+                    "train it again"
+                )
 
 
 def table(places: Mapping[int, Path], of: str) -> dict[str, Any]:

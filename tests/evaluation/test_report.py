@@ -65,6 +65,8 @@ EXPLANATION = {
 }
 ELSEWHERE = {
     "data": "elsewhere",
+    "own_test": False,
+    "files": [],
     "test": {"n": 40, "overall": {"auc": AUC}},
     "sources": [],
     "subgroups": [{"column": "sex", "group": "F", "n": 40, "auc": AUC}],
@@ -476,7 +478,10 @@ def made(finished):
     workdir, _ = finished
     (workdir / "heatmaps").mkdir()
     Image.new("L", (9, 9)).save(workdir / "heatmaps" / "covid19.png")
-    audit = {"findings": [{"level": "alarm", "topic": "border", "sentence": "Found."}]}
+    audit = {
+        "data": CARD["name"],
+        "findings": [{"level": "alarm", "topic": "border", "sentence": "Found."}],
+    }
     (workdir / "audit.json").write_text(json.dumps(audit))
     assert report.main(["--workdir", str(workdir)]) == 0
     return (workdir / "report.html").read_text(encoding="utf-8")
@@ -574,6 +579,27 @@ def test_not_a_run(tmp_path, prepare, words):
         report.main(["--workdir", str(tmp_path)])
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_another_audit(finished, tmp_path):
+    path = tmp_path / "audit.json"
+    for audit, message in (
+        ([], "not an audit"),
+        ({"headline": "metrics"}, "not an audit"),
+        ({"findings": [], "data": "covid_ct"}, f"is of covid_ct.*is of {CARD['name']}"),
+    ):
+        path.write_text(json.dumps(audit))
+        with pytest.raises(InputError, match=message):
+            report.main(["--workdir", str(finished[0]), "--audit", str(path)])
+
+
+def test_the_runs_own_test_split_is_not_external():
+    again = ELSEWHERE | {"own_test": True}
+    assert "external" not in facts({"evaluation-*/metrics.json": {"a": again}})
+    other = ELSEWHERE | {"files": ["ward"]}
+    told = facts({"evaluation-*/metrics.json": {"a": again, "b": other}})
+    assert told["external"].text.startswith("elsewhere ward: AUC")
+    assert ";" not in told["external"].text
 
 
 def test_missing_audit(finished):

@@ -83,12 +83,18 @@ def test_row_21_with_a_small_network(tmp_path, predicts_as_evaluated):
         predict.main(words)
     # and covjax.evaluate measures it again, on its own pictures and on others
     assert evaluate.main(["--workdir", str(tmp_path)]) == 0
-    again = json.loads((tmp_path / "evaluation-phantom" / "metrics.json").read_text())
+    again = json.loads((tmp_path / "evaluation-test" / "metrics.json").read_text())
     assert again["model"] == "cascade"
     assert again["test"]["overall"] == metrics["test"]["overall"]
     assert again["operating_point"]["test"] == metrics["operating_point"]["test"]
     assert len((tmp_path / "openings.jsonl").read_text().splitlines()) == 2
-    words = ["--workdir", str(tmp_path), "--data", "phantom", "--limit", "30"]
+    others = tmp_path / "others"
+    for name in metrics["classes"]:
+        (others / name).mkdir(parents=True)
+        for file in sorted((tmp_path / "files").iterdir())[:2]:
+            (others / name / file.name).write_bytes(file.read_bytes())
+    words = ["--workdir", str(tmp_path), "--data", "folder", "--dir", str(others)]
     assert evaluate.main(words) == 0
-    other = json.loads((tmp_path / "evaluation-phantom" / "metrics.json").read_text())
-    assert other["test"]["n"] == 30
+    (place,) = tmp_path.glob("evaluation-folder-others-*")
+    other = json.loads((place / "metrics.json").read_text())
+    assert (other["test"]["n"], other["own_test"]) == (6, False)
