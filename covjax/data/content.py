@@ -114,7 +114,9 @@ def _stamp_of(files: Iterable[str]) -> tuple[str, float]:
             facts = os.stat(file)
         except OSError:
             continue
-        result.update(f"{facts.st_size} {facts.st_mtime_ns}\0".encode())
+        # whoever unpacks or copies may set the first time back, but not the second
+        times = f"{facts.st_mtime_ns} {facts.st_ctime_ns}"
+        result.update(f"{facts.st_size} {times}\0".encode())
         newest = max(newest, facts.st_mtime)
     return result.hexdigest(), newest
 

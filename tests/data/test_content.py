@@ -59,6 +59,13 @@ def test_a_changed_file_is_read_again(files, tmp_path, text):
     assert len(files.read) == 4
 
 
+def test_a_file_with_its_old_size_and_time_is_read_again(files, tmp_path):
+    first, facts = files.digest(tmp_path), (files.root / "a").stat()
+    files.write("a", b"CONTENT OF a")
+    os.utime(files.root / "a", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert files.digest(tmp_path) != first
+
+
 def test_other_pictures_or_options_are_read(files, tmp_path):
     first = files.digest(tmp_path)
     assert files.digest(tmp_path, names=("b", "a")) != first
