@@ -218,6 +218,26 @@ def test_heat_maps_and_missing_parts(tmp_path, classifier, pictures):
     ]  # fmt: skip
 
 
+def test_lungs_are_blanked_where_there_are_some(pictures):
+    """A picture without a mask has no lungs to leave or to take away."""
+
+    class Mean:
+        def judge(self, images):
+            bright = images.mean(axis=(1, 2, 3)) / 255
+            return without_embeddings(np.stack([1 - bright, bright, bright], axis=1))
+
+    masks = pictures.masks.copy()
+    masks[pictures.labels == 2] = 0
+    some = dataclasses.replace(pictures, masks=masks)
+    rows = {row["part"]: row for row in without_parts(Mean(), some, level=0.9)}
+    assert rows["border only"]["n"] == len(pictures)
+    count = int((pictures.labels != 2).sum())
+    assert rows["lungs only"]["n"] == rows["lungs blanked"]["n"] == count
+    none = dataclasses.replace(pictures, masks=np.zeros_like(masks))
+    parts = {row["part"] for row in without_parts(Mean(), none, level=0.9)}
+    assert parts == {"centre blanked", "border only"}
+
+
 def test_blanking_hides_what_it_names(pictures):
     """A network that reads one pixel in the middle loses it with the centre."""
 

@@ -182,7 +182,7 @@ def test_every_fold_in_turn(tmp_path, monkeypatch):
     assert "All folds, grouped by patient" in (place / "report.html").read_text()
 
     # what has finished in another way is no part of this
-    with pytest.raises(InputError, match="fold-0: was evaluated with .*positive=''"):
+    with pytest.raises(InputError, match=r"fold-0: was evaluated with .*positive=''"):
         train.main([*words, "--config.evaluation.positive=normal"])
     (place / "config.json").unlink()
     with pytest.raises(InputError, match="fold-0: holds another run"):

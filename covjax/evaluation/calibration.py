@@ -116,8 +116,9 @@ def fit_temperature(
     """The temperature of least log loss on these (validation) pictures.
 
     The loss is convex in the inverse temperature, so golden-section search finds its
-    minimum. Pictures that are all decided rightly ask for temperature 0; the result
-    stays within `TEMPERATURES`.
+    minimum. The result stays within `TEMPERATURES`; pictures that are all decided
+    rightly ask for temperature 0, which would make every later error a certain one, so
+    that they get 1.
     """
     z = _logits(probabilities, independent)
     truth = one_vs_rest(labels, probabilities.shape[1])
@@ -141,6 +142,8 @@ def fit_temperature(
             low, left, loss_left = left, right, loss_right
             right = low + golden * (high - low)
             loss_right = loss(right)
+    if low > 0.99 / TEMPERATURES[0]:
+        return Temperature(1.0, independent)
     return Temperature(float(2 / (low + high)), independent)
 
 

@@ -131,12 +131,13 @@ def without_parts(
     """The network's AUC on test pictures of which a part is grey.
 
     Curves over the share of height and width: the centre blanked, and all but the
-    border blanked; with masks also lungs only and lungs blanked. A network whose AUC
-    survives without the centre or the lungs reads something else.
+    border blanked; of the pictures with a lung mask also lungs only and lungs blanked.
+    A network whose AUC survives without the centre or the lungs reads something else.
 
     Returns:
       Rows of ``part`` ("centre blanked", "border only", "lungs only", "lungs
-      blanked"), ``share`` (of the sides that is blanked; None for masks) and ``auc``.
+      blanked"), ``share`` (of the sides that is blanked; None for masks), ``n``
+      and ``auc``.
     """
     height, width = test.images.shape[1:3]
     everywhere = np.zeros((1, height, width), bool)
@@ -146,18 +147,26 @@ def without_parts(
     ]
     border = everywhere | _centre(height, width, 0.875)  # a sixteenth on each side
     hidden.append(("border only", 0.875, border))
+    lungs = np.zeros((len(test), height, width), bool)
     if test.masks is not None:
         lungs = (np.asarray(test.masks) & LUNG).astype(bool)
+    marked = np.flatnonzero(lungs.any(axis=(1, 2)))
+    if len(marked):
+        lungs = lungs[marked]
         hidden += [("lungs only", None, ~lungs), ("lungs blanked", None, lungs)]
     images = np.asarray(test.images[:])
     truth = one_vs_rest(test.labels, test.num_classes)
-    cluster = clusters(np.asarray(test.patients, str))
+    patients = np.asarray(test.patients, str)
     rows = []
     for part, share, where in hidden:
-        left = np.where(where[..., None], np.uint8(GREY), images)
+        chosen = marked if share is None else np.arange(len(images))
+        left = np.where(where[..., None], np.uint8(GREY), images[chosen])
         said = network.judge(left)
-        auc = intervals.area(truth, said.probabilities, cluster, level)
-        rows.append({"part": part, "share": share, "auc": auc.to_dict()})
+        auc = intervals.area(
+            truth[chosen], said.probabilities, clusters(patients[chosen]), level
+        )
+        row = {"part": part, "share": share, "n": len(chosen), "auc": auc.to_dict()}
+        rows.append(row)
     return rows
 
 

@@ -7,6 +7,10 @@ from covjax import config
 from covjax.evaluation.checklists import Fact
 from covjax.evaluation.table import OVERALL
 
+UNSCALED = (
+    "No temperature scaling: it was not asked for, or validation gave no temperature, "
+    "all its pictures being decided rightly."
+)
 Files = Mapping[str, Any]  # content by name, such as "metrics.json"; absent: missing
 
 
@@ -47,11 +51,12 @@ def _of_config(run: Any) -> dict[str, str]:
     shape = f"{data['size']} x {data['size']} x {data['channels']}"
     optimizer = run["optimizer"]
     start = f"parameters of {model['pretrained']}" if model["pretrained"] else "random"
+    epochs = "1 epoch" if train["epochs"] == 1 else f"{train['epochs']} epochs"
     told = {
         "model": f"{model['name']}{kwargs}, a convolutional network on {shape} pixels, "
         f"computed in {model['dtype']}.",
         "initial": f"{start}, seed {train['seed']}.",
-        "training": f"At most {train['epochs']} epochs of batches of "
+        "training": f"At most {epochs} of batches of "
         f"{train['batch_size']}; {optimizer['name']}, learning rate "
         f"{optimizer['learning_rate']:g}, {optimizer['schedule']} schedule; loss "
         f"{train['loss']}; augmentation: {changed(run, 'augment') or 'none'}.",
@@ -59,6 +64,18 @@ def _of_config(run: Any) -> dict[str, str]:
         f"{train['sampling']}.",
         "protocol": "The resolved configuration is kept with the run.",
     }
+    system = run["system"]
+    if system["name"]:
+        settings = "; ".join(f"{k} {v}" for k, v in system["kwargs"].items())
+        told["model"] = (
+            f"A system, {system['name']} ({settings or 'its usual settings'}), on "
+            f"{shape} pixels, computed in {model['dtype']}. Networks that it does not "
+            f"name are {model['name']}{kwargs}."
+        )
+        if "networks" in system["kwargs"]:  # each with its own start
+            del told["initial"]
+        if not system["kwargs"].get("fine_tune", True):
+            del told["training"], told["imbalance"]
     if data["limit"] or data["classes"]:
         kept = ", ".join(data["classes"]) or "all classes"
         limit = f", at most {data['limit']} pictures a split" if data["limit"] else ""
@@ -100,11 +117,15 @@ def _of_log(rows: Any) -> dict[str, str]:
 
 def _of_classifier(classifier: Any) -> dict[str, str]:
     steps = ", ".join(f"{k} {v}" for k, v in classifier["preprocess"].items())
+    warm = (
+        f"Temperature scaling, {classifier['temperature']:.3f}, fitted on validation."
+    )
+    if classifier["temperature"] == 1:
+        warm = UNSCALED
     return {
         "preprocess": f"{steps}; the same object prepares pictures in use.",
         "weights": "The network's parameters are kept with the run (weights.npz).",
-        "temperature": f"Temperature scaling, {classifier['temperature']:.3f}, fitted "
-        "on validation.",
+        "temperature": warm,
     }
 
 
@@ -128,10 +149,13 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
         ),
         "gaps": _gaps(metrics),
         "limitations": " ".join(limitations(metrics)),
-        "recalibrated": "Calibration error on test "
-        f"{metrics['uncalibrated']['test']['ece']['estimate']:.3f} before, "
-        f"{test['overall']['ece']['estimate']:.3f} after temperature scaling.",
     }
+    if metrics["uncalibrated"] is not None:
+        before = metrics["uncalibrated"]["test"]["ece"]["estimate"]
+        told["recalibrated"] = (
+            f"Calibration error on test {before:.3f} before, "
+            f"{test['overall']['ece']['estimate']:.3f} after temperature scaling."
+        )
     explanation = metrics["explanation"]
     if explanation is not None:
         told["heatmaps"] = (

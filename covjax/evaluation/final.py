@@ -18,6 +18,7 @@ from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
 from covjax.files import write_json
 from covjax.inference import Classifier, Judged
+from covjax.training.losses import to_probabilities
 
 
 def record_data(splits: Splits, workdir: Path) -> None:
@@ -77,7 +78,14 @@ def finish(
     test_set = open_test(
         splits, workdir, f"epoch {epoch}", "final evaluation of covjax.train"
     )
-    test = Predictions.of(test_set, classifier.scores(test_set.images))
+    scored = classifier.scored(test_set.images)
+    test = Predictions.of(test_set, scored.probabilities)
+    before = {
+        "validation": raw.probabilities,
+        "test": np.asarray(
+            to_probabilities(scored.outputs, classifier.loss, np.float32(1))
+        ),
+    }
     test.save(workdir / "predictions_test.npz")
     return write_report(
         workdir,
@@ -92,6 +100,7 @@ def finish(
         card=splits.card,
         verdict=splits.verdict,
         images=test_set.images,
+        raw=before if temperature.value != 1 else None,
         explanation=explain(classifier, test_set, workdir)
         | {"parts": without_parts(classifier, test_set, level=run.evaluation.level)},
     )

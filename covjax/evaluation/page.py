@@ -7,7 +7,13 @@ from typing import Any
 
 from covjax.errors import InputError
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
-from covjax.evaluation.facts import changed, facts, limitations, measured_on
+from covjax.evaluation.facts import (
+    UNSCALED,
+    changed,
+    facts,
+    limitations,
+    measured_on,
+)
 from covjax.evaluation.table import OVERALL
 
 PICTURES = (
@@ -65,6 +71,15 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         if path.is_file():
             lines = path.read_text().splitlines()
             files[name] = [_json(path, line) for line in lines if line.strip()]
+    if "openings.jsonl" not in files:  # of several seeds or folds: each has its own
+        opened = sorted(workdir.glob("*-[0-9]*/openings.jsonl"))
+        rows = [(p, line) for p in opened for line in p.read_text().splitlines()]
+        if rows:
+            files["openings.jsonl"] = [
+                (row := _json(path, line))
+                | {"checkpoint": f"{path.parent.name}, {row['checkpoint']}"}
+                for path, line in rows
+            ]
     evaluations = {
         path.parent.name: _json(path, path.read_text())
         for path in sorted(workdir.glob("evaluation-*/metrics.json"))
@@ -115,6 +130,7 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
         "point_rows": POINT_ROWS,
         "averages": averages,
         "methods": _text(known, "uncertainty"),
+        "unscaled": UNSCALED,
         "card": list(card.items()),
         "audit": files.get("audit.json"),
         "made": _made(files),

@@ -13,7 +13,13 @@ from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.controls import Control
 from covjax.evaluation.counts import one_vs_rest
 from covjax.evaluation.folds import save_controls
-from covjax.evaluation.measured import by_source, gaps, measured, proper_scores
+from covjax.evaluation.measured import (
+    by_source,
+    decisions,
+    gaps,
+    measured,
+    proper_scores,
+)
 from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.table import headline
@@ -62,6 +68,7 @@ def write_report(
     card: dict[str, Any],
     verdict: dict[str, Any],
     images: np.ndarray | None,
+    raw: Mapping[str, np.ndarray] | None = None,
     repeats: dict[str, Any] | None = None,
     called: Mapping[str, np.ndarray] | None = None,
     explanation: dict[str, Any] | None = None,
@@ -82,6 +89,8 @@ def write_report(
       verdict: of the split: whether patients are apart.
       images: pictures of the test split, uint8 ``[n, height, width, channels]``, or
         None to draw none.
+      raw: probabilities by split as they were before the temperature; None where none
+        was applied.
       repeats: out of `covjax.evaluation.repeats.table`, where the predictions come
         from several seeds or folds.
       called: what is called positive at the point, bool ``[n]`` by split, where each
@@ -101,8 +110,9 @@ def write_report(
         "card": card,
         "verdict": verdict,
         "classes": list(names),
+        "temperature": temperature.value,
         **both_splits(
-            validation, test, temperature, point, names, run.evaluation, called or {}
+            validation, test, raw, point, names, run.evaluation, called or {}
         ),
         "explanation": explanation,
         "controls": [beside(c, test, run.evaluation.level) for c in controls],
@@ -120,7 +130,7 @@ def write_report(
 def both_splits(
     validation: Predictions,
     test: Predictions,
-    temperature: Temperature,
+    raw: Mapping[str, np.ndarray] | None,
     point: OperatingPoint | None,
     names: tuple[str, ...],
     asked: config.Evaluation,
@@ -130,6 +140,12 @@ def both_splits(
     how: dict[str, Any] = {"level": asked.level, "resamples": asked.resamples}
     splits = {"validation": validation, "test": test}
     found = {part: measured(split, names, **how) for part, split in splits.items()}
+    before = None
+    if raw is not None:
+        before = {
+            part: proper_scores(replace(split, probabilities=raw[part]), **how)
+            for part, split in splits.items()
+        }
     at_point = None
     if point is not None:
         at_point = point.to_dict() | {
@@ -141,11 +157,7 @@ def both_splits(
         **found,
         "gaps": gaps(found["validation"], found["test"]),
         "sources": by_source(test, names, level=asked.level),
-        "temperature": temperature.value,
-        "uncalibrated": {
-            part: proper_scores(uncalibrated(split, temperature), **how)
-            for part, split in splits.items()
-        },
+        "uncalibrated": before,
         "operating_point": at_point,
         "failures": failures(test, names),
     }
@@ -178,29 +190,31 @@ def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
     return row | {"lead": lead, "matches": bool(within or no_lead)}
 
 
-def uncalibrated(predictions: Predictions, temperature: Temperature) -> Predictions:
-    """The predictions as they were before temperature scaling."""
-    inverse = Temperature(1 / temperature.value, temperature.independent)
-    return replace(predictions, probabilities=inverse(predictions.probabilities))
-
-
 def failures(
     predictions: Predictions, class_names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The pictures whose decision is wrong, the most confident ones first."""
-    truth = one_vs_rest(predictions.labels, len(class_names))
-    rows = np.arange(len(truth))
-    said = predictions.probabilities.argmax(axis=1)
-    confidence = predictions.probabilities[rows, said]
-    wrong = rows[~truth[rows, said]]
+    """The pictures whose decision is wrong, the most confident ones first.
+
+    With several labels a picture every class is a decision, and the surest of the
+    wrong ones counts.
+    """
+    p, labels = predictions.probabilities, predictions.labels
+    truth, said = one_vs_rest(labels, len(class_names)), decisions(labels, p)
+    odd = (said != truth) if labels.ndim == 2 else said & ~truth
+    confidence = np.where(odd, np.where(said, p, 1 - p), -1).max(axis=1)
+    wrong = np.flatnonzero(odd.any(axis=1))
     order = wrong[np.argsort(-confidence[wrong], kind="stable")][:FAILURES]
+
+    def named(row: np.ndarray) -> list[str]:
+        return [n for n, chosen in zip(class_names, row, strict=True) if chosen]
+
     return [
         {
             "row": int(i),
             "file": str(predictions.files[i]),
             "source": str(predictions.sources[i]),
-            "truth": [n for n, t in zip(class_names, truth[i], strict=True) if t],
-            "decision": class_names[said[i]],
+            "truth": named(truth[i]),
+            "decision": ", ".join(named(said[i])) or "none",
             "probability": float(confidence[i]),
         }
         for i in order

@@ -73,7 +73,8 @@ def report(
     images = open_test(
         splits, workdir, run.system.name, "final evaluation of covjax.train"
     )
-    test = calibrated(images, judge(images).probabilities)
+    before = judge(images).probabilities
+    test = calibrated(images, before)
     test.save(workdir / "predictions_test.npz")
     return write_report(
         workdir,
@@ -88,6 +89,9 @@ def report(
         card=splits.card,
         verdict=splits.verdict,
         images=images.images,
+        raw={"validation": raw.probabilities, "test": before}
+        if temperature.value != 1
+        else None,
         explanation=explanation(images) if explanation else None,
     )
 

@@ -207,9 +207,7 @@ def class_scores(outputs: jax.Array, loss: str) -> jax.Array:
     return jnp.stack([jnp.full_like(scores, MARGIN / 2), scores], axis=-1)
 
 
-def to_probabilities(
-    outputs: jax.Array, loss: str, temperature: jax.Array
-) -> jax.Array:
+def to_probabilities(outputs: Any, loss: str, temperature: Any) -> jax.Array:
     """Float32 ``[n, classes]``: softmax, sigmoid, or capsule lengths as shares.
 
     `temperature` divides logits (of an anomaly score: its distance from the decision),

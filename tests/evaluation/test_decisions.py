@@ -76,11 +76,14 @@ def test_fitted_temperature_is_the_minimum():
     assert loss(fit.value) < min(loss(fit.value * 1.01), loss(fit.value / 1.01))
 
 
-def test_separable_validation_stays_within_bounds():
+@pytest.mark.parametrize("independent", [True, False])
+def test_faultless_validation_gives_no_temperature(independent):
+    """It asks for 0, with which every later error would be a certain one."""
     labels = np.array([0, 1] * 10)
-    p = np.eye(2)[labels] * 0.8 + 0.1
-    fit = fit_temperature(labels, p, independent=False)
-    assert calibration.TEMPERATURES[0] <= fit.value < 0.1
+    p = np.eye(2)[labels] * 0.3 + 0.35
+    assert fit_temperature(labels, p, independent=independent).value == 1
+    p[0] = p[0, ::-1]  # one error, and it can be learnt
+    assert 0.05 < fit_temperature(labels, p, independent=independent).value < 1
 
 
 @given(st.floats(0.1, 10), st.booleans())

@@ -5,14 +5,16 @@ import html.parser
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from covjax import config, report
+from covjax import cli, config, report
 from covjax.errors import InputError
 from covjax.evaluation import calibration, page, plots, repeats
+from covjax.evaluation import report as report_module
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
 from covjax.evaluation.controls import Control
@@ -61,7 +63,7 @@ EXPLANATION = {
     "cells": [2, 2],
     "like_random": 0.1,
     "masks": {"lungs": {"pictures": 3, "share": 0.2, "area": 0.3, "pointing": 0.5}},
-    "parts": [{"part": "centre blanked", "share": 0.5, "auc": AUC}],
+    "parts": [{"part": "centre blanked", "share": 0.5, "n": 60, "auc": AUC}],
 }
 ELSEWHERE = {
     "data": "elsewhere",
@@ -84,11 +86,11 @@ def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     run = config.Run()
     run.evaluation.resamples = 50
-    raw = predictions(1)
+    raw, raw_test = predictions(1), predictions(2)
     temperature, point = freeze(raw, NAMES, run)
     validation, test = (
         dataclasses.replace(p, probabilities=temperature(p.probabilities))
-        for p in (raw, predictions(2))
+        for p in (raw, raw_test)
     )
     images = np.random.default_rng(0).integers(0, 255, (60, 16, 16, 1), np.uint8)
     metrics = write_report(
@@ -105,6 +107,7 @@ def finished(tmp_path_factory):
         verdict=VERDICT,
         images=images,
         explanation=EXPLANATION,
+        raw={"validation": raw.probabilities, "test": raw_test.probabilities},
     )
     (workdir / "evaluation-elsewhere").mkdir()
     counts = {
@@ -187,6 +190,62 @@ def test_uncalibrated_measures_are_of_the_raw_probabilities(finished):
         ("brier", calibration.brier_terms(raw.labels, raw.probabilities)),
     ):
         assert found[name]["estimate"] == pytest.approx(terms.mean(), rel=1e-4)
+
+
+def test_without_a_temperature_there_is_no_before():
+    """Several seeds, calibration off, or nothing that validation could teach."""
+    both = predictions(1), predictions(2)
+    found = report_module.both_splits(
+        *both, None, None, NAMES, config.Evaluation(resamples=20), {}
+    )
+    assert found["uncalibrated"] is None
+    card = {"preprocess": {"size": 64}, "temperature": 1.0}
+    told = facts({"classifier.json": card})
+    assert told["temperature"].text.startswith("No temperature scaling")
+
+
+def test_failures_of_several_labels():
+    """Every class is a decision: a right rejection is none, a missed label is one."""
+    p = np.array([[0.1, 0.2], [0.9, 0.1], [0.6, 0.7]], np.float32)
+    several = dataclasses.replace(
+        predictions(1), probabilities=p, labels=np.array([[0, 0], [1, 1], [1, 0]]),
+        **{n: np.array(["a", "b", "c"]) for n in ("files", "patients", "sources")},
+    )  # fmt: skip
+    missed, invented = report_module.failures(several, ("x", "y"))
+    assert (missed["file"], missed["truth"], missed["decision"]) == (
+        "b",
+        ["x", "y"],
+        "x",
+    )
+    assert missed["probability"] == pytest.approx(0.9)  # that it is not y
+    assert (invented["file"], invented["decision"]) == ("c", "x, y")
+    assert invented["probability"] == pytest.approx(0.7)
+
+
+def test_a_system_is_told_as_what_it_is():
+    recipe = Path(__file__).parents[2] / "configs" / "survey" / "row20_pereira.py"
+    run = config.to_dict(cli.load_config(str(recipe), []))
+    told = facts({"config.json": run})
+    assert "initial" not in told
+    assert "training" not in told
+    assert "A system, features_classifier (" in told["model"].text
+    assert "timm/inception_v3.tv_in1k" in told["model"].text
+    run["system"]["name"], run["train"]["epochs"] = "", 1
+    assert "At most 1 epoch of" in facts({"config.json": run})["training"].text
+
+
+def test_openings_of_all_seeds_are_told(finished, tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(finished[1]))
+    for seed in (0, 1):
+        (tmp_path / f"seed-{seed}").mkdir()
+        opening = {"time": "2026-11-23", "checkpoint": "epoch 2", "reason": "final"}
+        path = tmp_path / f"seed-{seed}" / "openings.jsonl"
+        path.write_text(json.dumps(opening) + "\n")
+    found = page.read(tmp_path, None)["openings.jsonl"]
+    assert [row["checkpoint"] for row in found] == [
+        "seed-0, epoch 2",
+        "seed-1, epoch 2",
+    ]
 
 
 def test_table_has_estimates_with_intervals(finished):
