@@ -15,6 +15,15 @@ from typing import Any, NoReturn
 from covjax import config
 from covjax.errors import InputError
 
+# errors of the disk, or of a path that a user named, that become one line
+OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+)
 OVERRIDES = """\
 Any field of the recipe can be set: --config.train.epochs=3
   --config.model.name=resnet18  --config.data.dir=DIR  --config.model.dtype=bfloat16
@@ -41,7 +50,8 @@ class Parser(argparse.ArgumentParser):
 def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Runs a command on ``sys.argv`` and exits with its status.
 
-    `InputError` and a full disk become one line and status 2, Ctrl-C status 130.
+    `InputError` and what the disk refuses become one line and status 2, Ctrl-C status
+    130.
     """
     # XLA reports, as errors and line after line, that a cached program was tuned for
     # "prefer-no-gather", which is no feature that a processor could lack
@@ -54,7 +64,7 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in OF_THE_DISK:
             raise
         status = fail(f"{error.filename or 'writing'}: {error.strerror}")
     except KeyboardInterrupt:
@@ -109,7 +119,7 @@ def load_recipe(path: Path, variant: str) -> config.Run:
     try:
         spec.loader.exec_module(module)
         run = module.get_config(variant)
-    except (SyntaxError, NameError, ImportError, AttributeError) as error:
+    except (SyntaxError, NameError, ImportError, AttributeError, TypeError) as error:
         raise InputError(f"--config={path}: not a recipe: {error}") from error
     if not isinstance(run, config.Run):
         raise InputError(f"--config={path}: get_config must return covjax.config.Run")

@@ -285,6 +285,13 @@ def check(run: Run) -> None:
             f"config.data.folds={data.folds}, config.data.fold={data.fold}: folds must "
             "be 0 or at least 2, and fold below folds"
         )
+    if data.fold > 0 and not data.folds:
+        raise InputError(f"config.data.fold={data.fold}: needs config.data.folds")
+    if data.folds and data.test_source:
+        raise InputError(
+            f"config.data.folds={data.folds}, config.data.test_source="
+            f"{data.test_source!r}: the test split is either a fold or a source"
+        )
     if run.train.seeds > 1 and data.folds and data.fold < 0:
         raise InputError(
             f"config.train.seeds={run.train.seeds}, config.data.folds={data.folds}: "

@@ -2,10 +2,19 @@
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# what `read_arrays` raises of a file that is missing or damaged, and a dictionary of
+# arrays or JSON values that lacks some
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @contextmanager
@@ -32,3 +41,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     with whole(path) as unfinished, unfinished.open("wb") as file:
         columns: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
         np.savez(file, **columns)
+
+
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    """The inverse of `write_arrays`; raises one of `DAMAGED`."""
+    import numpy as np
+
+    # opened here: of a damaged archive NumPy would leave the file open
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from covjax import config
 from covjax.blocks.folding import Pair, apply_folded, fold, foldable
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
-from covjax.files import write_arrays, write_json
+from covjax.files import DAMAGED, read_arrays, write_arrays, write_json
 from covjax.models import create_model
 from covjax.training.losses import to_probabilities
 from covjax.training.steps import normalise
@@ -225,6 +224,10 @@ class Classifier:
         """Probabilities alone, float32 ``[n, classes]``; see `judge`."""
         return self.scored(images).probabilities
 
+    def uncalibrated(self, said: Scores) -> np.ndarray:
+        """The probabilities of `scored` as they were before the temperature."""
+        return np.asarray(to_probabilities(said.outputs, self.loss, jnp.float32(1)))
+
     def map_size(self) -> tuple[int, int]:
         """Height and width of the last spatial map."""
         size, channels = self.preprocess.size, self.preprocess.channels
@@ -265,13 +268,12 @@ class Classifier:
                 )
         try:
             card = json.loads((directory / CARD).read_text())
-            with np.load(directory / WEIGHTS) as arrays:
-                flat = dict(arrays)  # the archive's checksums are verified here
+            flat = read_arrays(directory / WEIGHTS)  # its checksums are verified
             card["preprocess"] = Preprocess.from_dict(card["preprocess"])
             card["class_names"] = tuple(card["class_names"])
             variables = {"batch_stats": {}} | unflatten_dict(flat, sep="/")
             return cls(variables=variables, **card)
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (TypeError, *DAMAGED) as error:
             raise InputError(f"{directory}: damaged classifier: {error}") from error
 
 

@@ -225,7 +225,8 @@ def write(rows: Sequence[dict[str, Any]], out: Path) -> None:
     for name in ("predictions.json", "predictions.csv"):
         with (
             whole(out / name) as unfinished,
-            unfinished.open("w", newline="") as file,
+            # a file's name may hold bytes that are no UTF-8
+            unfinished.open("w", newline="", errors="backslashreplace") as file,
         ):
             if name.endswith("json"):
                 json.dump(rows, file, indent=2)

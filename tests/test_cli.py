@@ -53,6 +53,9 @@ def test_recipe_and_overrides():
         (RECIPE, ["--config.optimizer.learning_rate=nan"], ["nan", "at least 0"]),
         (RECIPE, ["--config.data.fractions=(.5,.5)"], ["fractions", "add up to 1"]),
         (RECIPE, ["--config.data.folds=5", "--config.data.fold=5"], ["fold=5"]),
+        (RECIPE, ["--config.data.fold=2"], ["fold=2", "needs config.data.folds"]),
+        (RECIPE, ["--config.data.folds=5", "--config.data.test_source=a"], ["source"]),
+        (RECIPE, ["--config.train.seed=-1"], ["seed=-1", "at least 0"]),
         (RECIPE, ["--config.data.std=0.0"], ["std", "above 0"]),
         (RECIPE, ["extra"], ["'extra'", "--config.FIELD=VALUE"]),
         (RECIPE, ["--verbose"], ["--verbose", "unknown flag"]),
@@ -73,6 +76,12 @@ def test_a_file_that_is_no_recipe(tmp_path):
     (tmp_path / "notes.py").write_text("not python")
     with pytest.raises(InputError, match="not a recipe"):
         cli.load_config(str(tmp_path / "notes.py"), [])
+    (tmp_path / "typo.py").write_text(
+        "from covjax import config\n\n"
+        "def get_config(_=''):\n    return config.Run(data=config.Data(sise=3))\n"
+    )
+    with pytest.raises(InputError, match=r"not a recipe: .*'sise'"):
+        cli.load_config(str(tmp_path / "typo.py"), [])
     (tmp_path / "other.py").write_text("def get_config(_=''):\n    return {}\n")
     with pytest.raises(InputError, match=r"must return covjax\.config\.Run"):
         cli.load_config(str(tmp_path / "other.py"), [])

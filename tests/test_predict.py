@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covjax import config, evaluate, predict
+from covjax import cli, config, evaluate, predict
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
@@ -96,6 +97,31 @@ def test_a_bad_file_has_its_error_and_the_rest_goes_on(run, scans, tmp_path):
     with (tmp_path / "out" / "predictions.csv").open() as file:
         table = list(csv.DictReader(file))
     assert {"file", "probability of covid19", "positive for covid19"} <= table[0].keys()
+
+
+def test_names_that_are_no_utf8_and_places_that_are_files(
+    run, scans, tmp_path, monkeypatch
+):
+    odd = os.fsencode(scans) + b"/\xe9.png"
+    os.rename(scans / "normal" / "0.png", odd)
+    rows = judged(run, tmp_path / "odd", scans)
+    assert sum(not row["error"] for row in rows.values()) == 6
+    assert "\\udce9.png" in (tmp_path / "odd" / "predictions.csv").read_text()
+    (tmp_path / "taken").write_text("")
+    words = ["--workdir", str(run), str(scans), "--out", str(tmp_path / "taken")]
+    monkeypatch.setattr("sys.argv", ["predict", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.run_command(predict.main)
+    assert end.value.code == 2
+
+
+def test_damaged_files_of_a_run_are_one_line(run, scans, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    path = copy / "familiarity.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"familiarity\.npz: not of a finished run"):
+        predict.main(["--workdir", str(copy), str(scans)])
 
 
 def test_unlike_pictures_are_warned_of(run, scans, tmp_path):

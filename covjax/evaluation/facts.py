@@ -136,7 +136,7 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
     told = {
         "measures": ", ".join(OVERALL[k] for k in test["overall"])
         + "; per class sensitivity, specificity, precision, NPV, F1, AUC.",
-        "uncertainty": f"{metrics['level']:.0%} intervals: {methods}.",
+        "uncertainty": f"{100 * metrics['level']:g}% intervals: {methods}.",
         "internal": f"{test['n']} test pictures of "
         f"{'unknown' if people is None else people} patients.",
         "result": metrics["headline"],

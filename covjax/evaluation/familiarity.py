@@ -13,7 +13,7 @@ import numpy as np
 
 from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
-from covjax.files import write_arrays
+from covjax.files import DAMAGED, read_arrays, write_arrays
 
 FILE = "familiarity.npz"
 REFERENCES = 1000  # training pictures that are kept; more change the distance little
@@ -118,15 +118,14 @@ class Familiarity:
         """The inverse of `save`; `InputError` where there is no such file."""
         path = workdir / FILE
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                values = dict(arrays)
+            values = read_arrays(path)
             return cls(
                 references=values["references"],
                 distance=float(values["distance"]),
                 exposure=values["exposure"],
                 sides=values["sides"],
             )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except DAMAGED as error:
             raise InputError(f"{path}: not of a finished run: {error}") from error
 
 

@@ -18,7 +18,6 @@ from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
 from covjax.files import write_json
 from covjax.inference import Classifier, Judged
-from covjax.training.losses import to_probabilities
 
 
 def record_data(splits: Splits, workdir: Path) -> None:
@@ -82,9 +81,7 @@ def finish(
     test = Predictions.of(test_set, scored.probabilities)
     before = {
         "validation": raw.probabilities,
-        "test": np.asarray(
-            to_probabilities(scored.outputs, classifier.loss, np.float32(1))
-        ),
+        "test": classifier.uncalibrated(scored),
     }
     test.save(workdir / "predictions_test.npz")
     return write_report(

@@ -15,7 +15,7 @@ from covjax.errors import InputError
 from covjax.evaluation.controls import RECIPES, Control, scored
 from covjax.evaluation.operating_point import OperatingPoint
 from covjax.evaluation.predictions import Predictions
-from covjax.files import write_arrays
+from covjax.files import DAMAGED, read_arrays, write_arrays
 
 CONTROLS = "controls.npz"
 VERDICTS = ("verified", "unverifiable", "violated")  # the worst last
@@ -106,8 +106,12 @@ def pooled_controls(
     """
     found: list[dict[str, np.ndarray]] = []
     for place in places.values():
-        with np.load(place / CONTROLS, allow_pickle=False) as arrays:
-            found.append(dict(arrays))
+        try:
+            found.append(read_arrays(place / CONTROLS))
+        except DAMAGED as error:
+            raise InputError(
+                f"{place / CONTROLS}: missing or damaged: {error}"
+            ) from error
     controls = []
     for recipe in RECIPES:
         fitted = [arrays[recipe.name] for arrays in found if recipe.name in arrays]

@@ -85,19 +85,23 @@ def proper_scores(predictions: Predictions, *, level: float, resamples: int) -> 
 def by_source(
     predictions: Predictions, class_names: tuple[str, ...], *, level: float
 ) -> list[Tree]:
-    """Accuracy and AUC within each source; empty where fewer than two are known."""
-    sources = np.unique(predictions.sources[predictions.sources != ""])
+    """Accuracy and AUC within each source; empty where fewer than two are known.
+
+    Pictures of no known source have a row of their own, "unknown".
+    """
+    sources = np.unique(predictions.sources)
+    several = (sources != "").sum() > 1
     labels, probabilities = predictions.labels, predictions.probabilities
     truth = one_vs_rest(labels, len(class_names))
     right = (truth & decisions(labels, probabilities)).any(axis=1)
     rows = []
-    for source in sources if len(sources) > 1 else ():
+    for source in sources if several else ():
         here = predictions.sources == source
         cluster = bootstrap.clusters(predictions.patients[here])
         auc = intervals.area(truth[here], probabilities[here], cluster, level)
         shares = truth[here].mean(axis=0).tolist()
         row = {
-            "source": str(source),
+            "source": str(source) or "unknown",
             "n": int(here.sum()),
             "prevalence": dict(zip(class_names, shares, strict=True)),
             "auc": auc.to_dict(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covjax.errors import InputError
-from covjax.files import write_arrays
+from covjax.files import DAMAGED, read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from covjax.data.imageset import ImageSet
@@ -46,9 +46,9 @@ class Predictions:
     def load(cls, path: Path) -> "Predictions":
         """Reads what `save` wrote; `InputError` where the file is not that."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{f.name: arrays[f.name] for f in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            arrays = read_arrays(path)
+            return cls(**{f.name: arrays[f.name] for f in fields(cls)})
+        except DAMAGED as error:
             raise InputError(
                 f"{path}: not the predictions of a run: {error}"
             ) from error

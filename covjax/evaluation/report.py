@@ -20,6 +20,7 @@ from covjax.evaluation.measured import (
     measured,
     proper_scores,
 )
+from covjax.evaluation.measures import check_predictions
 from covjax.evaluation.operating_point import OperatingPoint, apply, choose
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.table import headline
@@ -41,7 +42,11 @@ def freeze(
     Returns:
       The temperature, and the operating point on calibrated probabilities (None where
       validation lacks the class or any other).
+
+    Raises:
+      InputError: for probabilities that are none, such as NaN.
     """
+    check_predictions(validation.labels, validation.probabilities)
     independent = run.train.loss == "binary"
     temperature = Temperature(1.0, independent)
     if run.evaluation.calibrate:

@@ -102,7 +102,7 @@ def _measure_lines(metrics: dict[str, Any]) -> list[str]:
     lines = [
         f"test split: {test['n']} pictures, {people} ({make_up})",
         "",
-        f"{'':<20}{'estimate':>9}   {f'{level:.0%} interval'}",
+        f"{'':<20}{'estimate':>9}   {f'{100 * level:g}% interval'}",
     ]
     for key, name in OVERALL.items():
         if key in test["overall"]:

@@ -8,7 +8,6 @@ after the classifier, with resampling, flat or along a hierarchy of pneumonia.
 """
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -23,7 +22,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.splits import group_ids
 from covjax.data.texture import DESCRIPTORS, describe
 from covjax.errors import InputError
-from covjax.files import write_arrays, write_json
+from covjax.files import DAMAGED, read_arrays, write_arrays, write_json
 from covjax.inference import Classifier, Judged
 from covjax.systems import outcome
 from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
@@ -109,10 +108,10 @@ def load(
     }
     sets = feature_sets(networks, settings)
     try:
-        with np.load(workdir / VECTORS, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in (*sets, LABELS, GROUPS)}
+        arrays = read_arrays(workdir / VECTORS)
+        columns = {name: arrays[name] for name in (*sets, LABELS, GROUPS)}
         facts = json.loads((workdir / FACTS).read_text())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{workdir}: missing or damaged: {error}") from error
     fitted = fit_classifiers(run, columns, list(sets), class_names, settings)
     for name, part in fitted.items():

@@ -9,8 +9,6 @@ The GAN learns from the training split alone, and its pictures join the training
 alone: validation and test stay real. The papers train it on all pictures they have.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from covjax.data.imageset import ImageSet
 from covjax.data.resized import resize_picture, resized
 from covjax.errors import InputError
 from covjax.evaluation.final import finish
-from covjax.files import whole
+from covjax.files import DAMAGED, read_arrays, whole
 from covjax.pretrained import pretrained
 from covjax.systems import outcome
 from covjax.systems.gan import SIZES, make_gan
@@ -221,12 +219,9 @@ def stored(real: ImageSet, workdir: Path) -> ImageSet | None:
     if not path.is_file():
         return None
     try:
-        # opened here: of a damaged archive NumPy would leave the file open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("images", "labels", "learnt_from")}
-    except (
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error
-    ) as error:  # fmt: skip
+        arrays = read_arrays(path)
+        found = {name: arrays[name] for name in ("images", "labels", "learnt_from")}
+    except DAMAGED as error:
         raise InputError(f"{path}: damaged: {error}; remove it to draw anew") from error
     if str(found["learnt_from"]) != real.fingerprint():
         raise InputError(

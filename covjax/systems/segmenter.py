@@ -1,7 +1,6 @@
 """A network that finds the lungs in prepared pictures, and the loss it learns by."""
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from covjax.data import preprocess
 from covjax.data.resized import resize_picture
 from covjax.errors import InputError
-from covjax.files import write_arrays, write_json
+from covjax.files import DAMAGED, read_arrays, write_arrays, write_json
 from covjax.inference import padded
 from covjax.models.fc_densenet import FCDenseNet103
 from covjax.models.unet import UNet
@@ -149,10 +148,9 @@ class Segmenter:
             card = json.loads((directory / CARD).read_text())
             if card["network"] not in NETWORKS:
                 raise ValueError(f"network {card['network']!r}")
-            with np.load(directory / WEIGHTS) as arrays:
-                flat = dict(arrays)  # the archive's checksums are verified here
+            flat = read_arrays(directory / WEIGHTS)  # its checksums are verified
             return cls(variables=unflatten_dict(flat, sep="/"), **card)
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (TypeError, *DAMAGED) as error:
             raise InputError(f"{directory}: damaged segmenter: {error}") from error
 
 

@@ -228,6 +228,12 @@ def test_predictive_values_without_a_value_are_none():
     )
 
 
+def test_scores_that_are_none_are_not_frozen():
+    p = np.array([0.2, np.nan, 0.7])
+    with pytest.raises(InputError, match="row 1 is"):
+        freeze(binary(np.array([0, 1, 1]), p), NAMES, config.Run())
+
+
 def test_freeze_calibrates_then_chooses():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 300)

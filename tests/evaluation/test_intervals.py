@@ -304,6 +304,12 @@ def test_sources_are_told_apart():
     assert [row["source"] for row in rows] == ["a", "b"]
     assert rows[0]["accuracy"]["estimate"] == 1
     assert rows[1]["accuracy"]["estimate"] == 0
+    sources[:40] = ""
+    partly = make(data.labels, data.probabilities, sources=sources)
+    rows = by_source(partly, NAMES, level=0.95)
+    assert [row["source"] for row in rows] == ["unknown", "a", "b"]
+    assert rows[0]["n"] == 40
+    assert sum(row["n"] for row in rows) == len(data.labels)
     assert by_source(data, NAMES, level=0.95) == []
 
 

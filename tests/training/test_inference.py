@@ -69,6 +69,9 @@ def test_temperature_is_not_compiled_in(judge):
     outputs = judge.scored(images).outputs
     warm = dataclasses.replace(judge, temperature=2.5)
     np.testing.assert_allclose(
+        warm.uncalibrated(warm.scored(images)), judge.scores(images), rtol=1e-5
+    )
+    np.testing.assert_allclose(
         warm.scores(images), jax.nn.softmax(outputs / 2.5), rtol=1e-5
     )
     before = inference.score_batch._cache_size()
