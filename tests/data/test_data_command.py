@@ -355,13 +355,15 @@ def test_a_repository_is_fetched_unpacked_and_prepared(server, tmp_path, monkeyp
     "name", ["../evil.csv", "/evil.csv", "a/../../evil.csv", "..\\e"]
 )
 def test_no_member_leaves_the_folder(tmp_path, name):
-    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+    place = tmp_path / "here"
+    place.mkdir()
+    with zipfile.ZipFile(place / "set.zip", "w") as archive:
         archive.writestr("set/good.csv", "x")
         archive.writestr(zipfile.ZipInfo(f"set/{name}"), "x")
-    before = contents(tmp_path.parent)
+    before = contents(tmp_path)
     with pytest.raises(InputError, match="leads out of the folder"):
-        prepare.unpack(tmp_path / "set.zip", "set", tmp_path / "set")
-    assert set(contents(tmp_path.parent)) == set(before)
+        prepare.unpack(place / "set.zip", "set", place / "set")
+    assert set(contents(tmp_path)) == set(before)
 
 
 def test_a_zip_is_unpacked_with_or_without_its_folder(tmp_path):
