@@ -118,10 +118,18 @@ def fit_temperature(
     The loss is convex in the inverse temperature, so golden-section search finds its
     minimum. The result stays within `TEMPERATURES`; pictures that are all decided
     rightly ask for temperature 0, which would make every later error a certain one, so
-    that they get 1.
+    that they, and others that ask for less than the lower bound, get 1.
     """
     z = _logits(probabilities, independent)
     truth = one_vs_rest(labels, probabilities.shape[1])
+    # not left to the search: sure pictures have a loss of 0, as far as floats tell,
+    # before the bound, and it would stop there
+    if independent:
+        faultless = ((z > 0) == truth).all()
+    else:
+        faultless = (z[truth] > np.where(truth, -np.inf, z).max(axis=1)).all()
+    if faultless:
+        return Temperature(1.0, independent)
 
     def loss(inverse: float) -> float:
         scaled = inverse * z

@@ -8,8 +8,8 @@ from covjax.evaluation.checklists import Fact
 from covjax.evaluation.table import OVERALL
 
 UNSCALED = (
-    "No temperature scaling: it was not asked for, or validation gave no temperature, "
-    "all its pictures being decided rightly."
+    "No temperature scaling: it was not asked for, or validation asked for one below "
+    "0.05, as it does where all its pictures are decided rightly."
 )
 Files = Mapping[str, Any]  # content by name, such as "metrics.json"; absent: missing
 
@@ -69,12 +69,17 @@ def _of_config(run: Any) -> dict[str, str]:
         settings = "; ".join(f"{k} {v}" for k, v in system["kwargs"].items())
         told["model"] = (
             f"A system, {system['name']} ({settings or 'its usual settings'}), on "
-            f"{shape} pixels, computed in {model['dtype']}. Networks that it does not "
-            f"name are {model['name']}{kwargs}."
+            f"{shape} pixels, computed in {model['dtype']}."
         )
-        if "networks" in system["kwargs"]:  # each with its own start
+        networks = system["kwargs"].get("networks")
+        alone = bool(system["kwargs"].get("textures")) and not networks
+        if not alone:  # textures have no network
+            told["model"] += (
+                f" Networks that it does not name are {model['name']}{kwargs}."
+            )
+        if networks or alone:  # each with its own start
             del told["initial"]
-        if not system["kwargs"].get("fine_tune", True):
+        if alone or not system["kwargs"].get("fine_tune", True):
             del told["training"], told["imbalance"]
     if data["limit"] or data["classes"]:
         kept = ", ".join(data["classes"]) or "all classes"

@@ -144,11 +144,13 @@ def _explanation_lines(found: dict[str, Any] | None) -> list[str]:
             "note: the heat lies outside the lungs more than evenly spread heat"
         )
     lines += ["", "the network's AUC without parts of the picture"]
+    whole = max((row["n"] for row in found["parts"]), default=0)
     for row in found["parts"]:
         part = (
             row["part"] if row["share"] is None else f"{row['part']} {row['share']:.0%}"
         )
-        lines.append(f"{part:<20}{_cells(row['auc'])}")
+        of = f"   {row['n']} pictures with a mask" if row["n"] < whole else ""
+        lines.append(f"{part:<20}{_cells(row['auc'])}{of}")
     return lines
 
 

@@ -80,8 +80,10 @@ def test_fitted_temperature_is_the_minimum():
 def test_faultless_validation_gives_no_temperature(independent):
     """It asks for 0, with which every later error would be a certain one."""
     labels = np.array([0, 1] * 10)
+    for sure in (0.65, 0.9, 0.99, 0.9999):  # from 0.9 on the loss is 0 before T is
+        p = np.where(np.eye(2)[labels] == 1, sure, 1 - sure)
+        assert fit_temperature(labels, p, independent=independent).value == 1
     p = np.eye(2)[labels] * 0.3 + 0.35
-    assert fit_temperature(labels, p, independent=independent).value == 1
     p[0] = p[0, ::-1]  # one error, and it can be learnt
     assert 0.05 < fit_temperature(labels, p, independent=independent).value < 1
 

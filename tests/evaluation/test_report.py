@@ -230,6 +230,10 @@ def test_a_system_is_told_as_what_it_is():
     assert "training" not in told
     assert "A system, features_classifier (" in told["model"].text
     assert "timm/inception_v3.tv_in1k" in told["model"].text
+    run["system"]["kwargs"] = {"textures": ["lbp"]}  # no network at all
+    told = facts({"config.json": run})
+    assert not {"initial", "training", "imbalance"} & set(told)
+    assert "inception_v3" not in told["model"].text
     run["system"]["name"], run["train"]["epochs"] = "", 1
     assert "At most 1 epoch of" in facts({"config.json": run})["training"].text
 
@@ -246,6 +250,15 @@ def test_openings_of_all_seeds_are_told(finished, tmp_path):
         "seed-0, epoch 2",
         "seed-1, epoch 2",
     ]
+
+
+def test_table_says_of_how_many_pictures_a_part_is(finished):
+    (centre,) = EXPLANATION["parts"]
+    for count, words in ((7, "7 pictures with a mask"), (60, "0.790")):
+        rows = [centre, {"part": "lungs only", "share": None, "n": count, "auc": AUC}]
+        metrics = finished[1] | {"explanation": EXPLANATION | {"parts": rows}}
+        line = next(x for x in summary_lines(metrics) if x.startswith("lungs only"))
+        assert line.endswith(words)
 
 
 def test_table_has_estimates_with_intervals(finished):
