@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
 from covjax.errors import InputError
+from covjax.files import REPEATS, write_json
 
 if TYPE_CHECKING:
     from covjax.data import ImageSet, Splits
@@ -93,7 +94,7 @@ def classes_of(workdir: Path) -> list[str]:
                 return list(json.loads((workdir / card).read_text())["class_names"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{workdir / card}: damaged: {error!r}") from error
-    parts = [place for card in CARDS for place in workdir.glob(f"*-[0-9]*/{card}")]
+    parts = [place for card in CARDS for place in workdir.glob(f"{REPEATS}/{card}")]
     hint = f"; name one of its runs, such as {min(parts).parent}" if parts else ""
     raise InputError(f"--workdir={workdir}: not a finished run{hint}")
 
@@ -106,7 +107,6 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
     from covjax.evaluation.predictions import Predictions
     from covjax.evaluation.subgroups import by_subgroup
     from covjax.evaluation.table import external_lines
-    from covjax.files import write_json
 
     classifier = systems.load(workdir)
     run = systems.read_recipe(workdir)

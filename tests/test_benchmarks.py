@@ -1,6 +1,7 @@
 """The pure parts of the benchmarks: ratios, skipping, counting, tables."""
 
 import json
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,22 @@ def test_results_are_skipped_and_survive_a_cut_off_line(tmp_path, monkeypatch):
     assert not harness.has_result("throughput", {"model": "alexnet", "batch": 16})
     assert not harness.has_result("throughput", {"model": "vgg16"})
     assert not harness.has_result("accuracy", case)
+    monkeypatch.setattr(harness, "processor", lambda: "of another machine")
+    assert not harness.has_result("throughput", case)
+
+
+def test_results_alone_do_not_change_the_commit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a commit -qm a"):
+        (tmp_path / "code.py").touch()
+        subprocess.run(["git", *words.split()], check=True)
+    clean = harness.commit()
+    assert clean
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "a.jsonl").touch()
+    assert harness.commit() == clean
+    (tmp_path / "code.py").write_text("other")
+    assert harness.commit() == f"{clean}+"
 
 
 def test_a_busy_machine_is_refused(monkeypatch):

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from covjax.data.imageset import ImageSet
+from covjax.files import read_arrays
 
 FORMAT = 1  # of an entry; part of every key
 COLUMNS = ("labels", "patients", "sources", "splits", "files")
@@ -148,8 +149,7 @@ def _open(folder: Path) -> ImageSet:
         for name, digest in entry["sha256"].items():
             if _digest(folder / name) != digest:
                 raise _Damaged(f"{name} does not have its digest")
-        with np.load(folder / "columns.npz", allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
+        columns = read_arrays(folder / "columns.npz")
         arrays = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("images", "masks")

@@ -159,13 +159,13 @@ def without_parts(
     patients = np.asarray(test.patients, str)
     rows = []
     for part, share, where in hidden:
-        chosen = marked if share is None else np.arange(len(images))
+        chosen = marked if share is None else slice(None)
         left = np.where(where[..., None], np.uint8(GREY), images[chosen])
         said = network.judge(left)
         auc = intervals.area(
             truth[chosen], said.probabilities, clusters(patients[chosen]), level
         )
-        row = {"part": part, "share": share, "n": len(chosen), "auc": auc.to_dict()}
+        row = {"part": part, "share": share, "n": len(left), "auc": auc.to_dict()}
         rows.append(row)
     return rows
 

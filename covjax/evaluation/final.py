@@ -79,10 +79,6 @@ def finish(
     )
     scored = classifier.scored(test_set.images)
     test = Predictions.of(test_set, scored.probabilities)
-    before = {
-        "validation": raw.probabilities,
-        "test": classifier.uncalibrated(scored),
-    }
     test.save(workdir / "predictions_test.npz")
     return write_report(
         workdir,
@@ -97,7 +93,10 @@ def finish(
         card=splits.card,
         verdict=splits.verdict,
         images=test_set.images,
-        raw=before if temperature.value != 1 else None,
+        raw={
+            "validation": raw.probabilities,
+            "test": classifier.uncalibrated(scored),
+        },
         explanation=explain(classifier, test_set, workdir)
         | {"parts": without_parts(classifier, test_set, level=run.evaluation.level)},
     )

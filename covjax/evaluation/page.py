@@ -15,6 +15,7 @@ from covjax.evaluation.facts import (
     measured_on,
 )
 from covjax.evaluation.table import OVERALL
+from covjax.files import REPEATS
 
 PICTURES = (
     "curves",
@@ -72,7 +73,7 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
             lines = path.read_text().splitlines()
             files[name] = [_json(path, line) for line in lines if line.strip()]
     if "openings.jsonl" not in files:  # of several seeds or folds: each has its own
-        opened = sorted(workdir.glob("*-[0-9]*/openings.jsonl"))
+        opened = sorted(workdir.glob(f"{REPEATS}/openings.jsonl"))
         rows = [(p, line) for p in opened for line in p.read_text().splitlines()]
         if rows:
             files["openings.jsonl"] = [

@@ -94,8 +94,8 @@ def write_report(
       verdict: of the split: whether patients are apart.
       images: pictures of the test split, uint8 ``[n, height, width, channels]``, or
         None to draw none.
-      raw: probabilities by split as they were before the temperature; None where none
-        was applied.
+      raw: probabilities by split as they were before the temperature; None where there
+        are none, of repeats.
       repeats: out of `covjax.evaluation.repeats.table`, where the predictions come
         from several seeds or folds.
       called: what is called positive at the point, bool ``[n]`` by split, where each
@@ -117,7 +117,13 @@ def write_report(
         "classes": list(names),
         "temperature": temperature.value,
         **both_splits(
-            validation, test, raw, point, names, run.evaluation, called or {}
+            validation,
+            test,
+            raw if temperature.value != 1 else None,
+            point,
+            names,
+            run.evaluation,
+            called or {},
         ),
         "explanation": explanation,
         "controls": [beside(c, test, run.evaluation.level) for c in controls],
@@ -205,9 +211,9 @@ def failures(
     """
     p, labels = predictions.probabilities, predictions.labels
     truth, said = one_vs_rest(labels, len(class_names)), decisions(labels, p)
-    odd = (said != truth) if labels.ndim == 2 else said & ~truth
-    confidence = np.where(odd, np.where(said, p, 1 - p), -1).max(axis=1)
-    wrong = np.flatnonzero(odd.any(axis=1))
+    sure, right = calibration.confidence_and_hits(labels, p)
+    confidence = np.where(right, -1, sure).reshape(len(p), -1).max(axis=1)
+    wrong = np.flatnonzero(confidence >= 0)
     order = wrong[np.argsort(-confidence[wrong], kind="stable")][:FAILURES]
 
     def named(row: np.ndarray) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from covjax.errors import InputError
+from covjax.files import read_arrays
 
 Tensors = dict[str, np.ndarray]
 
@@ -74,11 +75,6 @@ def _read_safetensors(path: Path) -> Tensors:
     from safetensors.numpy import load_file
 
     return load_file(path)
-
-
-def _read_npz(path: Path) -> Tensors:
-    with path.open("rb") as file, np.load(file) as arrays:  # allow_pickle is off
-        return dict(arrays)
 
 
 def _read_h5(path: Path) -> Tensors:
@@ -160,5 +156,5 @@ READERS: dict[str, Callable[[Path], Tensors]] = {
     ".safetensors": _read_safetensors,
     ".h5": _read_h5,
     ".keras": _read_keras,
-    ".npz": _read_npz,
+    ".npz": read_arrays,
 }

@@ -39,15 +39,7 @@ class CoroNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to logits ``[batch, classes]``."""
-        x = xception.trunk(
-            x,
-            train=train,
-            padding=self.padding,
-            epsilon=self.epsilon,
-            momentum=self.momentum,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+        x = xception.trunk(self, x, train=train)
         x = spatial_map(self, x).reshape(x.shape[0], -1)
         x = nn.Dropout(0.5, deterministic=not train)(x)  # table 2
         init = nn.initializers.glorot_uniform()  # Keras

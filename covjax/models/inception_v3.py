@@ -62,7 +62,7 @@ class AuxiliaryHead(nn.Module):
 
     num_classes: int
     unit: Any  # with batch normalisation
-    dense: Any  # the 5x5 convolution, which sees the whole map
+    dense: Any  # the 5x5 convolution, which sees the whole map; without activation
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -122,7 +122,8 @@ class InceptionV3(nn.Module):
         x = chain(at_35, name="stage1")(x)
         x = chain(at_17, name="stage2")(x)
         if self.aux_heads and (train or self.is_initializing()):
-            dense = unit if self.aux_batch_norm else partial(conv, use_bias=True)
+            normed, bare = partial(unit, activation=None), partial(conv, use_bias=True)
+            dense = normed if self.aux_batch_norm else bare
             logits = AuxiliaryHead(self.num_classes, unit, dense, name="aux")(x)
             self.sow("intermediates", "aux_logits", logits)
         x = chain(at_8, name="stage3")(x)

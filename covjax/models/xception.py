@@ -129,15 +129,7 @@ class Xception(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps ``[batch, height, width, channels]`` to logits ``[batch, classes]``."""
-        x = trunk(
-            x,
-            train=train,
-            padding=self.padding,
-            epsilon=self.epsilon,
-            momentum=self.momentum,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+        x = trunk(self, x, train=train)
         x = global_avg_pool(spatial_map(self, x))
         head = nn.Dense(
             self.num_classes, dtype=jnp.float32, kernel_init=glorot_uniform, name="head"
@@ -145,21 +137,18 @@ class Xception(nn.Module):
         return head(x)
 
 
-def trunk(
-    x: jax.Array,
-    *,
-    train: bool,
-    padding: str = "SAME",
-    epsilon: float = 1e-3,
-    momentum: float = 0.99,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> jax.Array:
-    """The three flows; called inside a module's compact method, which owns them.
+def trunk(network: Any, x: jax.Array, *, train: bool) -> jax.Array:
+    """The three flows; called inside a network's compact method, which owns them.
 
     Maps ``[batch, height, width, channels]`` to ``[batch, h / 32, w / 32, 2048]``.
+
+    Args:
+      network: has the fields of `Xception`.
+      x: the pictures.
+      train: whether statistics are those of the batch.
     """
     require_size(x, MIN_SIZE, "Xception")
+    dtype = network.dtype
     bare = {"use_bias": False, "dtype": dtype, "kernel_init": glorot_uniform}
     layers = {
         "conv": partial(Conv, **bare),
@@ -167,13 +156,13 @@ def trunk(
         "norm": partial(
             BatchNorm,
             use_running_average=not train,
-            momentum=momentum,
-            epsilon=epsilon,
+            momentum=network.momentum,
+            epsilon=network.epsilon,
             dtype=dtype,
-            axis_name=axis_name,
+            axis_name=network.axis_name,
         ),
     }
-    pool = strided_padding(padding, 3)
+    pool = strided_padding(network.padding, 3)
     x = EntryFlow(layers, pool, name="entry")(x)
     x = MiddleFlow(layers, name="middle")(x)
     return ExitFlow(layers, pool, name="exit")(x)

@@ -112,7 +112,8 @@ def read_settings(settings: type, system: config.System) -> Any:
       InputError: for a name that the system does not know, or a value of another type
         than the default.
     """
-    fields = {field.name: field for field in dataclasses.fields(settings)}
+    usual = settings()
+    fields = [field.name for field in dataclasses.fields(settings)]
     for name, value in system.kwargs.items():
         if name not in fields:
             near = difflib.get_close_matches(name, fields)
@@ -120,7 +121,7 @@ def read_settings(settings: type, system: config.System) -> Any:
                 f"config.system.kwargs: {system.name} has no {name!r}; it has "
                 f"{', '.join(near or fields)}"
             )
-        default = getattr(settings(), name)
+        default = getattr(usual, name)
         if not _like(value, default):
             raise InputError(
                 f"config.system.kwargs.{name}={value!r}: must be "

@@ -89,9 +89,7 @@ def report(
         card=splits.card,
         verdict=splits.verdict,
         images=images.images,
-        raw={"validation": raw.probabilities, "test": before}
-        if temperature.value != 1
-        else None,
+        raw={"validation": raw.probabilities, "test": before},
         explanation=explanation(images) if explanation else None,
     )
 

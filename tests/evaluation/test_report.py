@@ -192,12 +192,18 @@ def test_uncalibrated_measures_are_of_the_raw_probabilities(finished):
         assert found[name]["estimate"] == pytest.approx(terms.mean(), rel=1e-4)
 
 
-def test_without_a_temperature_there_is_no_before():
+def test_without_a_temperature_there_is_no_before(tmp_path):
     """Several seeds, calibration off, or nothing that validation could teach."""
     both = predictions(1), predictions(2)
-    found = report_module.both_splits(
-        *both, None, None, NAMES, config.Evaluation(resamples=20), {}
-    )
+    asked = config.Evaluation(resamples=20)
+    found = report_module.both_splits(*both, None, None, NAMES, asked, {})
+    assert found["uncalibrated"] is None
+    found = write_report(
+        tmp_path, run=config.Run(evaluation=asked), validation=both[0], test=both[1],
+        temperature=Temperature(1.0, False), point=None, controls=[],
+        class_names=NAMES, history=[], card=CARD, verdict=VERDICT, images=None,
+        raw={"validation": both[0].probabilities, "test": both[1].probabilities},
+    )  # fmt: skip
     assert found["uncalibrated"] is None
     card = {"preprocess": {"size": 64}, "temperature": 1.0}
     told = facts({"classifier.json": card})

@@ -93,7 +93,7 @@ def test_auxiliary_head_of_inception_v3(torchvision):
         conv=partial(Conv, use_bias=False),
         norm=partial(BatchNorm, use_running_average=False, epsilon=1e-3),
     )
-    ours = AuxiliaryHead(7, unit, unit)
+    ours = AuxiliaryHead(7, unit, partial(unit, activation=None))
     state = {k: jnp.asarray(v.numpy()) for k, v in theirs.state_dict().items()}
 
     def convolution(n):
