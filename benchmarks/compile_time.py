@@ -46,6 +46,7 @@ def main() -> None:
         "config": flags.config,
         "overrides": overrides,
         "single_steps": flags.single_steps,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     if not flags.again and harness.has_result("compile_time", case):
         return

@@ -1,4 +1,4 @@
-"""Which of XLA's flags make a step faster, each by itself.
+"""Which of XLA's flags make a step faster, or its compilation, each by itself.
 
     python -m benchmarks.xla_flags --model resnet50 --batch 256 --precision bfloat16
 
@@ -20,6 +20,8 @@ from benchmarks import harness
 # performance.md's candidates for one GPU, and XLA:CPU's
 FLAGS = {
     "gpu": (
+        # on by default in jaxlib 0.11.2: times two code generators for each reduction
+        "--xla_gpu_experimental_enable_fusion_autotuner=false",
         "--xla_gpu_enable_command_buffer=+convolution",
         "--xla_gpu_experimental_enable_conv_fusion=true",
         "--xla_gpu_exhaustive_tiling_search=true",
@@ -71,8 +73,9 @@ def main() -> None:
 
 
 def compare(flag: str, rounds: int) -> dict:
-    """Seconds a step with and without the flag, in turns."""
+    """Seconds a step, and to compile it, with and without the flag, in turns."""
     seconds: dict[str, list[float]] = {"": [], flag: []}
+    compiling: dict[str, list[float]] = {"": [], flag: []}
     logits = {}
     for number in range(rounds):
         for one in ("", flag) if number % 2 == 0 else (flag, ""):
@@ -82,16 +85,21 @@ def compare(flag: str, rounds: int) -> dict:
                 return {"error": f"fails: {last[:200]}"}
             row = json.loads(done.stdout.splitlines()[-1])
             seconds[one].append(row["seconds"])
+            compiling[one].append(row["compile_seconds"])
             logits[one] = np.asarray(row["logits"])
     scale = np.linalg.norm(logits[""])
     return {
         "rounds": rounds,
-        "step_seconds": {
-            one or "none": harness.spread(s) for one, s in seconds.items()
-        },
+        "step_seconds": by_flag(seconds),
+        "compile_seconds": by_flag(compiling),
         "ratio": harness.paired_ratio(seconds[""], seconds[flag]),
         "difference": float(np.linalg.norm(logits[flag] - logits[""]) / scale),
     }
+
+
+def by_flag(seconds: dict[str, list[float]]) -> dict[str, dict]:
+    """The spread of the seconds with each flag."""
+    return {flag or "none": harness.spread(s) for flag, s in seconds.items()}
 
 
 def in_a_process(flag: str) -> subprocess.CompletedProcess:
@@ -106,7 +114,7 @@ def in_a_process(flag: str) -> subprocess.CompletedProcess:
 
 
 def measured(flags: argparse.Namespace) -> dict:
-    """Seconds a training step, and the scores of two pictures."""
+    """Seconds a training step, to compile it cold, and the scores of two pictures."""
     from benchmarks.side import Case, CovjaxSide, draw
     from covjax.training.memory import keep_freed_memory
 
@@ -115,7 +123,11 @@ def measured(flags: argparse.Namespace) -> dict:
     side = CovjaxSide(case, draw(case.shapes()))
     logits = side.logits(case.pictures(2)).ravel().tolist()
     seconds = harness.timed_steps({"covjax": side.steps}, 3, flags.window)["covjax"]
-    return {"seconds": float(np.median(seconds)), "logits": logits}
+    return {
+        "seconds": float(np.median(seconds)),
+        "compile_seconds": side.facts["compile_seconds"]["cold"],
+        "logits": logits,
+    }
 
 
 if __name__ == "__main__":
