@@ -138,7 +138,10 @@ class CovjaxSide:
         self.case, self.variables, self.form = case, variables, form
         self.compiled, cold, warm = compile_twice(partial(lower, case, variables, form))
         seconds = {"cold": cold, "warm": warm}
-        self.facts = {"compile_seconds": seconds, **figures(self.compiled)}
+        self.facts: dict[str, Any] = {
+            "compile_seconds": seconds,
+            **figures(self.compiled),
+        }
         self.state = jax.device_put(start(case, variables, form))
         self.batch = jax.device_put((case.pictures(case.batch), case.labels()))
 

@@ -152,7 +152,7 @@ class Evaluation:
     threshold: str = "youden"  # "youden", "sensitivity", "specificity", "cost"
     target: float = 0.9  # of "sensitivity" and "specificity"
     cost_ratio: float = 1.0  # "cost": price of a missed case / of a false alarm
-    positive: str = ""  # class of the operating point; empty: the last one
+    positive: str = ""  # class of the operating point; empty: the last disease
     resamples: int = 2000  # of the patient-clustered bootstrap
     level: float = 0.95  # of every interval
     calibrate: bool = True  # temperature scaling on the validation split

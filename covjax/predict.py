@@ -151,6 +151,8 @@ def read(classifier: "Classifier | System", file: Path) -> Read:
     except InputError as error:
         row["error"] = str(error)
         return row, None
+    if picture.part:
+        row["picture"] = picture.part
     return row, Prepared(row, (width, height), image)
 
 
@@ -241,7 +243,7 @@ def write(rows: Sequence[dict[str, Any]], out: Path) -> None:
 def flattened(row: dict[str, Any]) -> dict[str, Any]:
     """One level of columns: ``probability of covid19``, ``positive for covid19``."""
     flat: dict[str, Any] = {
-        key: row[key] for key in ("file", "error", "decision") if key in row
+        key: row[key] for key in ("file", "error", "picture", "decision") if key in row
     }
     for name, value in row.get("probabilities", {}).items():
         flat[f"probability of {name}"] = value

@@ -17,6 +17,7 @@ from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.familiarity import Familiarity
+from covjax.evaluation.predictions import Predictions
 from covjax.inference import Classifier, make_network
 from covjax.systems.finished import without_embeddings
 from covjax.training.state import initialise
@@ -233,47 +234,77 @@ def test_classes_are_matched_by_name(run, scans):
 
 
 def test_heat_maps_and_missing_parts(tmp_path, classifier, pictures):
-    found = explain(classifier, pictures, tmp_path)
+    found = explain(classifier, pictures, tmp_path, level=0.95)
     assert found["cells"] == list(classifier.map_size())
     assert 0 < found["masks"]["lungs"]["area"] < 1
     assert 0 <= found["masks"]["lungs"]["share"] <= 1
+    lungs = found["masks"]["lungs"]
+    difference = lungs["share"] - lungs["area"]
+    assert lungs["excess"]["estimate"] == pytest.approx(difference, abs=1e-6)
     assert len(list((tmp_path / "heatmaps").glob("*.png"))) == 12
-    parts = without_parts(classifier, pictures, level=0.95)
-    assert [row["part"] for row in parts] == [
-        *3 * ["centre blanked"], "border only", "lungs only", "lungs blanked",
+    parts = blanked(classifier.judge, pictures)
+    assert [(name, row["sees_lungs"]) for name, row in parts.items()] == [
+        ("centre blanked 25%", True), ("centre blanked 50%", True),
+        ("centre blanked 75%", False), ("centre blanked 88%", False),
+        ("centre blanked 94%", False), ("lungs alone", True),
+        ("lungs and 6% around alone", True), ("lungs blanked", False),
+        ("lungs and 6% around blanked", False),
     ]  # fmt: skip
+
+
+def blanked(judge, pictures):
+    """The rows of `without_parts` by part."""
+    whole = Predictions.of(
+        pictures, judge(np.asarray(pictures.images[:])).probabilities
+    )
+    return {r["part"]: r for r in without_parts(judge, pictures, whole, level=0.9)}
 
 
 def test_lungs_are_blanked_where_there_are_some(pictures):
     """A picture without a mask has no lungs to leave or to take away."""
 
-    class Mean:
-        def judge(self, images):
-            bright = images.mean(axis=(1, 2, 3)) / 255
-            return without_embeddings(np.stack([1 - bright, bright, bright], axis=1))
+    def mean(images):
+        bright = images.mean(axis=(1, 2, 3)) / 255
+        return without_embeddings(np.stack([1 - bright, bright, bright], axis=1))
 
     masks = pictures.masks.copy()
     masks[pictures.labels == 2] = 0
     some = dataclasses.replace(pictures, masks=masks)
-    rows = {row["part"]: row for row in without_parts(Mean(), some, level=0.9)}
-    assert rows["border only"]["n"] == len(pictures)
+    rows = blanked(mean, some)
+    assert rows["centre blanked 94%"]["n"] == len(pictures)
     count = int((pictures.labels != 2).sum())
-    assert rows["lungs only"]["n"] == rows["lungs blanked"]["n"] == count
+    assert rows["lungs alone"]["n"] == rows["lungs blanked"]["n"] == count
+    assert rows["lungs blanked"]["auc"]["estimate"] is None  # a class is missing
+    assert rows["lungs blanked"]["lead"]["estimate"] is None
     none = dataclasses.replace(pictures, masks=np.zeros_like(masks))
-    parts = {row["part"] for row in without_parts(Mean(), none, level=0.9)}
-    assert parts == {"centre blanked", "border only"}
+    assert all(part.startswith("centre blanked") for part in blanked(mean, none))
 
 
 def test_blanking_hides_what_it_names(pictures):
     """A network that reads one pixel in the middle loses it with the centre."""
 
-    class OnePixel:
-        def judge(self, images):
-            bright = images[:, 16, 16, 0].astype(np.float32) / 255
-            return without_embeddings(
-                np.stack([1 - bright, bright / 2, bright / 2], axis=1)
-            )
+    def one_pixel(images):
+        bright = images[:, 16, 16, 0].astype(np.float32) / 255
+        return without_embeddings(
+            np.stack([1 - bright, bright / 2, bright / 2], axis=1)
+        )
 
-    rows = {r["part"]: r["auc"] for r in without_parts(OnePixel(), pictures, level=0.9)}
-    assert rows["border only"]["estimate"] == pytest.approx(0.5)
-    assert rows["centre blanked"]["estimate"] == pytest.approx(0.5)
+    for part, row in blanked(one_pixel, pictures).items():
+        if part.startswith("centre"):
+            assert row["auc"]["estimate"] == pytest.approx(0.5)
+
+
+def test_a_mark_outside_the_lungs_is_not_evidence(pictures):
+    """A network that reads the picture's corner is as good without the lungs."""
+    images = pictures.images.copy()
+    images[:, 0, 0, 0] = 100 * pictures.labels
+
+    def corner(images):
+        z = -((images[:, :1, 0, 0] / 100 - np.arange(3)) ** 2)
+        return without_embeddings(np.exp(z) / np.exp(z).sum(1, keepdims=True))
+
+    rows = blanked(corner, dataclasses.replace(pictures, images=images))
+    hidden = [row for row in rows.values() if not row["sees_lungs"]]
+    assert all(row["auc"]["estimate"] == 1 for row in hidden)
+    assert all(row["matches"] for row in hidden)
+    assert "reaches AUC 1.00" in hidden[0]["sentence"]

@@ -92,7 +92,8 @@ def read_frame(content: bytes, frame: int | None, *, name: str) -> Picture:
         raise InputError(
             f"{name}: damaged DICOM file ({type(error).__name__})"
         ) from error
-    return Picture(array, described)
+    part = f"frame {index + 1} of {frames}" if frames > 1 else ""
+    return Picture(array, described, part)
 
 
 def _check(header: Any, name: str) -> int:

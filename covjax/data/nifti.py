@@ -92,7 +92,8 @@ class Volume:
 def read_picture(content: bytes, *, name: str) -> Picture:
     """The axial slice with most lung."""
     volume = read_volume(content, name=name)
-    array = volume.picture(volume.choose(1)[0])
+    (index,) = volume.choose(1)
+    array = volume.picture(index)
     header = {
         "format": "NIfTI",
         "mode": volume.stored.dtype.name,
@@ -100,7 +101,8 @@ def read_picture(content: bytes, *, name: str) -> Picture:
         "height": array.shape[0],
         "bytes": len(content),
     }
-    return Picture(array, header)
+    part = f"slice {index + 1} of {len(volume)}" if len(volume) > 1 else ""
+    return Picture(array, header, part)
 
 
 def read_volume(content: bytes, *, name: str) -> Volume:

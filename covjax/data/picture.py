@@ -20,10 +20,12 @@ class Picture:
         ``[height, width, 3]``.
       header: what the file says of itself, for the audit: ``format``, ``mode``,
         ``width``, ``height``, ``bytes``; never a patient's name or number.
+      part: which one of its file's pictures this is, "frame 2 of 3"; empty for one.
     """
 
     array: np.ndarray
     header: dict[str, Any]
+    part: str = ""
 
 
 def check_pixels(pixels: int, name: str) -> None:

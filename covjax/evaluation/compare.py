@@ -79,6 +79,24 @@ def delong(
     return Measure(difference, *ends, n, "DeLong, paired").to_dict() | {"p": p}
 
 
+def beside(network: Predictions, other: Predictions, level: float) -> dict[str, Any]:
+    """The network's lead over a classifier that should not know the answer.
+
+    Returns:
+      ``lead``, `delong`'s row, and ``matches``: whether the other's AUC comes within
+      the network's interval, or the lead may be none.
+    """
+    lead = delong(network, other, bootstrap.clusters(network.patients), level)
+    if lead["estimate"] is None:
+        return {"lead": lead, "matches": False}
+    ours, theirs = network.auc(level), other.auc(level)
+    assert ours.low is not None  # both are defined for the same pictures
+    assert theirs.estimate is not None
+    within = theirs.estimate >= ours.low
+    no_lead = lead["estimate"] <= 0 if lead["low"] is None else lead["low"] <= 0
+    return {"lead": lead, "matches": bool(within or no_lead)}
+
+
 def paired_bootstrap(
     first: Predictions,
     second: Predictions,

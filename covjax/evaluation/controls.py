@@ -137,12 +137,12 @@ def scored(
         name: area(truth[:, [k]], probabilities[:, [k]], cluster, level)
         for k, name in enumerate(names)
     }
-    sentence = f"{recipe.subject} {_told(auc, classes)}."
+    sentence = f"{recipe.subject} {told(auc, classes)}."
     lungs = recipe.sees_lungs
     return Control(recipe.name, lungs, probabilities, auc, classes, sentence)
 
 
-def _told(auc: Measure, classes: dict[str, Measure]) -> str:
+def told(auc: Measure, classes: dict[str, Measure]) -> str:
     """The result, with the class that is told best where there are several."""
     if auc.estimate is None:
         return f"cannot be measured: {auc.reason}"

@@ -4,32 +4,34 @@ Two questions: where the heat of the decisions lies (Grad-CAM against the masks)
 what is left of the AUC when parts of the picture are taken away.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from scipy import ndimage
 
 from covjax.data.imageset import LESION, LUNG, ImageSet
-from covjax.evaluation import gradcam, intervals, plots
-from covjax.evaluation.bootstrap import clusters
-from covjax.evaluation.counts import one_vs_rest
+from covjax.evaluation import compare, gradcam, intervals, plots
+from covjax.evaluation.controls import told
+from covjax.evaluation.predictions import Predictions
 from covjax.inference import Judged
 
 EXPLAINED = 64  # pictures that are measured: enough for a share, cheap on a CPU
 DRAWN = 12  # of them, in ``heatmaps/``
-SHARES = (0.25, 0.5, 0.75)  # of height and width that are blanked or kept
+CENTRES = (0.25, 0.5, 0.75, 0.875, 0.9375)  # of height and width that are blanked
+OUTER = 0.75  # from here on what is left counts as a picture without lungs
+MARGIN = 1 / 16  # of the height, around the lungs
+RESAMPLES = 2000  # of the pictures that are explained
 GREY = 128
 
 
-class Judge(Protocol):
-    """Whatever judges prepared uint8 pictures: a network, or several as one."""
+class Network(Protocol):
+    """What is asked of `covjax.inference.Classifier`."""
 
     def judge(self, images: np.ndarray) -> Judged:
-        """Probabilities and embeddings."""
-
-
-class Network(Judge, Protocol):
-    """What is asked of `covjax.inference.Classifier`."""
+        """Probabilities and embeddings of prepared uint8 pictures."""
 
     @property
     def model(self) -> Any:
@@ -50,21 +52,25 @@ class Network(Judge, Protocol):
         """Normalised pictures."""
 
 
-def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
+def explain(
+    network: Network, test: ImageSet, workdir: Path, *, level: float
+) -> dict[str, Any]:
     """Heat maps of an even choice of test pictures; writes ``heatmaps/*.png``.
 
     Args:
       network: the classifier.
       test: the test split.
       workdir: the run's folder.
+      level: of the interval.
 
     Returns:
       ``pictures``; ``cells``, the height and width of the last spatial map, for a map
       of few cells cannot point at anything; ``like_random``, the mean rank correlation
       with the maps of a network whose weights were shuffled (Adebayo et al. 2018: near
       1 is bad); with masks also, for lungs and lesions, the mean ``share`` of heat
-      inside, the ``area`` of the mask, which is the share of heat spread evenly, and
-      ``pointing``, the share of pictures whose hottest pixel is inside.
+      inside, the ``area`` of the mask, which is the share of heat spread evenly, their
+      difference ``excess`` with its interval, and ``pointing``, the share of pictures
+      whose hottest pixel is inside.
     """
     rows = plots.grid_rows(test.labels, test.num_classes, count=EXPLAINED)
     images = np.asarray(test.images[rows])
@@ -92,10 +98,15 @@ def explain(network: Network, test: ImageSet, workdir: Path) -> dict[str, Any]:
             some = inside.any(axis=(1, 2)) & (heat.max(axis=(1, 2)) > 0)
             if not some.any():
                 continue
+            share = gradcam.share_inside(heat[some], inside[some])
+            area = inside[some].mean(axis=(1, 2))
+            patients = np.asarray(test.patients, str)[rows][some]
+            excess = intervals.mean("excess", share - area, patients, level, RESAMPLES)
             result["masks"][name] = {
                 "pictures": int(some.sum()),
-                "share": _mean(gradcam.share_inside(heat[some], inside[some])),
-                "area": float(inside[some].mean()),
+                "share": float(share.mean()),
+                "area": float(area.mean()),
+                "excess": excess.to_dict(),
                 "pointing": _mean(gradcam.pointing_game(heat[some], inside[some])),
             }
     names = [test.class_names[d] for d in decisions]
@@ -125,54 +136,89 @@ def draw(images: np.ndarray, heat: np.ndarray, names: list[str], folder: Path) -
         large.save(folder / f"{number:02d} called {name}.png".replace("/", "-"))
 
 
+class Part(NamedTuple):
+    """A part of the pictures that is made grey."""
+
+    name: str
+    sees_lungs: bool  # whether something of them is left
+    pictures: np.ndarray  # which: their rows
+    hidden: np.ndarray  # Boolean ``[pictures or 1, height, width]``
+
+
 def without_parts(
-    network: Judge, test: ImageSet, *, level: float
+    judge: Callable[[np.ndarray], Judged],
+    test: ImageSet,
+    whole: Predictions,
+    *,
+    level: float,
 ) -> list[dict[str, Any]]:
     """The network's AUC on test pictures of which a part is grey.
 
-    Curves over the share of height and width: the centre blanked, and all but the
-    border blanked; of the pictures with a lung mask also lungs only and lungs blanked.
-    A network whose AUC survives without the centre or the lungs reads something else.
+    Curves over the share that is left: the centre blanked, down to a thin border; of
+    the pictures with a lung mask also the lungs alone, and all but the lungs, with and
+    without a margin. A network whose AUC survives without the lungs reads something
+    else.
+
+    Args:
+      judge: of prepared uint8 pictures; of a network, or of a system as one.
+      test: the test split.
+      whole: what was said of it with nothing blanked.
+      level: of the intervals.
 
     Returns:
-      Rows of ``part`` ("centre blanked", "border only", "lungs only", "lungs
-      blanked"), ``share`` (of the sides that is blanked; None for masks), ``n``
-      and ``auc``.
+      Rows of ``part``, ``sees_lungs``, ``n``, ``auc``, ``sentence`` and, against the
+      network that sees all of the same pictures, `compare.beside`'s.
     """
-    height, width = test.images.shape[1:3]
-    everywhere = np.zeros((1, height, width), bool)
-    hidden: list[tuple[str, float | None, np.ndarray]] = [
-        ("centre blanked", share, everywhere | _centre(height, width, share))
-        for share in SHARES
-    ]
-    border = everywhere | _centre(height, width, 0.875)  # a sixteenth on each side
-    hidden.append(("border only", 0.875, border))
-    lungs = np.zeros((len(test), height, width), bool)
-    if test.masks is not None:
-        lungs = (np.asarray(test.masks) & LUNG).astype(bool)
-    marked = np.flatnonzero(lungs.any(axis=(1, 2)))
-    if len(marked):
-        lungs = lungs[marked]
-        hidden += [("lungs only", None, ~lungs), ("lungs blanked", None, lungs)]
-    images = np.asarray(test.images[:])
-    truth = one_vs_rest(test.labels, test.num_classes)
-    patients = np.asarray(test.patients, str)
-    rows = []
-    for part, share, where in hidden:
-        chosen = marked if share is None else slice(None)
-        left = np.where(where[..., None], np.uint8(GREY), images[chosen])
-        said = network.judge(left)
-        auc = intervals.area(
-            truth[chosen], said.probabilities, clusters(patients[chosen]), level
+    images, rows = np.asarray(test.images[:]), []
+    for part in parts_of(test):
+        left = np.where(part.hidden[..., None], np.uint8(GREY), images[part.pictures])
+        seeing = whole.subset(part.pictures)
+        blind = replace(seeing, probabilities=judge(left).probabilities)
+        auc = blind.auc(level)
+        rows.append(
+            {
+                "part": part.name,
+                "sees_lungs": part.sees_lungs,
+                "n": len(left),
+                "auc": auc.to_dict(),
+                **compare.beside(seeing, blind, level),
+                "sentence": f"The network itself, with the {part.name}, "
+                f"{told(auc, {})}.",
+            }
         )
-        row = {"part": part, "share": share, "n": len(left), "auc": auc.to_dict()}
-        rows.append(row)
     return rows
 
 
-def _centre(height: int, width: int, share: float) -> np.ndarray:
-    """True in the middle `share` of height and width."""
-    inside = [
-        np.abs(np.arange(n) + 0.5 - n / 2) < share * n / 2 for n in (height, width)
+def parts_of(test: ImageSet) -> list[Part]:
+    """What is blanked, in the order of the report."""
+    height, width = test.images.shape[1:3]
+    everyone = np.arange(len(test))
+
+    def centre(share: float) -> np.ndarray:
+        """True in the middle `share` of height and width."""
+        inside = [
+            np.abs(np.arange(n) + 0.5 - n / 2) < share * n / 2 for n in (height, width)
+        ]
+        return np.logical_and.outer(*inside)[None]
+
+    found = [
+        Part(f"centre blanked {share:.0%}", share < OUTER, everyone, centre(share))
+        for share in CENTRES
     ]
-    return np.logical_and.outer(*inside)
+    if test.masks is None:
+        return found
+    lungs = (np.asarray(test.masks) & LUNG).astype(bool)
+    marked = np.flatnonzero(lungs.any(axis=(1, 2)))
+    if not len(marked):
+        return found
+    lungs = lungs[marked]
+    steps = max(1, round(MARGIN * height))
+    wide = ndimage.binary_dilation(lungs, np.ones((1, 3, 3), bool), steps)
+    around = f"lungs and {MARGIN:.0%} around"
+    return [
+        *found,
+        Part("lungs alone", True, marked, ~lungs),
+        Part(f"{around} alone", True, marked, ~wide),
+        Part("lungs blanked", False, marked, lungs),
+        Part(f"{around} blanked", False, marked, wide),
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from covjax import config
 from covjax.evaluation.checklists import Fact
-from covjax.evaluation.table import OVERALL
+from covjax.evaluation.table import OVERALL, blinded, heat_outside
 
 UNSCALED = (
     "No temperature scaling: it was not asked for, or validation asked for one below "
@@ -51,18 +51,20 @@ def _of_config(run: Any) -> dict[str, str]:
     shape = f"{data['size']} x {data['size']} x {data['channels']}"
     optimizer = run["optimizer"]
     start = f"parameters of {model['pretrained']}" if model["pretrained"] else "random"
+    seeds = f"seed {train['seed']}"
+    if train["seeds"] > 1:
+        seeds = f"seeds {train['seed']} to {train['seed'] + train['seeds'] - 1}"
     epochs = "1 epoch" if train["epochs"] == 1 else f"{train['epochs']} epochs"
     told = {
         "model": f"{model['name']}{kwargs}, a convolutional network on {shape} pixels, "
         f"computed in {model['dtype']}.",
-        "initial": f"{start}, seed {train['seed']}.",
+        "initial": f"{start}, {seeds}.",
         "training": f"At most {epochs} of batches of "
         f"{train['batch_size']}; {optimizer['name']}, learning rate "
         f"{optimizer['learning_rate']:g}, {optimizer['schedule']} schedule; loss "
         f"{train['loss']}; augmentation: {changed(run, 'augment') or 'none'}.",
         "imbalance": f"Class weights: {train['class_weights']}; sampling: "
         f"{train['sampling']}.",
-        "protocol": "The resolved configuration is kept with the run.",
     }
     system = run["system"]
     if system["name"]:
@@ -71,9 +73,12 @@ def _of_config(run: Any) -> dict[str, str]:
             f"A system, {system['name']} ({settings or 'its usual settings'}), on "
             f"{shape} pixels, computed in {model['dtype']}."
         )
-        networks = system["kwargs"].get("networks")
+        members = system["kwargs"].get("members")
+        networks = system["kwargs"].get("networks") or members
+        if members:
+            told["ensemble"] = told["model"]
         alone = bool(system["kwargs"].get("textures")) and not networks
-        if not alone:  # textures have no network
+        if not alone and not networks:  # textures have no network
             told["model"] += (
                 f" Networks that it does not name are {model['name']}{kwargs}."
             )
@@ -94,9 +99,13 @@ def _of_data(data: Any) -> dict[str, str]:
         f"{part}: {sum(c.values())} ({', '.join(f'{n} {k}' for k, n in c.items())})"
         for part, c in data["counts"].items()
     )
-    return {
+    found = {
         "source": f"{card['name']}, {card['home']}. {card['citation']}",
         "licence": card["licence"],
+    }
+    if not card["home"]:  # your own pictures: no file says where they are from
+        found = {}
+    return found | {
         "counts": f"Pictures of {counts}. Exclusions before that are not recorded.",
         "partition": f"{verdict['sentence']}.",
         "disjoint": f"Patients: {verdict['verdict']}.",
@@ -165,12 +174,20 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
     if explanation is not None:
         told["heatmaps"] = (
             f"Grad-CAM of {explanation['pictures']} test pictures, measured against "
-            "masks where there are any and against a network with shuffled weights; "
-            "AUC with parts of the pictures blanked."
+            "masks where there are any and against a network with shuffled weights."
         )
     if metrics["controls"]:
-        names = ", ".join(row["name"] for row in metrics["controls"])
-        told["controls"] = f"Controls on the same test pictures: {names}."
+        names = ", ".join(
+            row["name"]
+            for row in metrics["controls"]
+            if row["auc"]["estimate"] is not None
+        )
+        told["controls"] = names and f"Controls on the same test pictures: {names}."
+    if metrics["without_parts"]:
+        names = ", ".join(row["part"] for row in metrics["without_parts"])
+        told["controls"] = (
+            told.get("controls", "") + f" The network itself with {names}."
+        ).strip()
     if metrics["sources"]:
         names = ", ".join(f"{row['source']} ({row['n']})" for row in metrics["sources"])
         told["centres"] = f"Sources of the test pictures: {names}."
@@ -182,15 +199,18 @@ def _of_metrics(metrics: Any) -> dict[str, str]:
     point = metrics["operating_point"]
     if point is not None:
         found = point["test"]
-        told["accuracy"] = "; ".join(
+        threshold = "each fold's own threshold"
+        if point["threshold"] is not None:
+            threshold = f"{point['threshold']:.3f}"
+        values = "; ".join(
             f"{name} {found[name]['estimate']:.3f} [{found[name]['low']:.3f}, "
             f"{found[name]['high']:.3f}]"
             for name in ("sensitivity", "specificity")
             if found[name]["estimate"] is not None
         )
-        threshold = "each fold's own threshold"
-        if point["threshold"] is not None:
-            threshold = f"{point['threshold']:.3f}"
+        told["accuracy"] = (
+            values and f"{point['positive']} from {threshold} on: {values}."
+        )
         told["output"] = (
             f"A probability a class; {point['positive']} is called from {threshold} on "
             f"({point['rule']}, on validation)."
@@ -212,11 +232,10 @@ def _gaps(metrics: Any) -> str:
 def _of_evaluations(evaluations: Any) -> dict[str, str]:
     """What `covjax.evaluate` measured on other data, and in groups of patients."""
     results = "; ".join(
-        f"{measured_on(metrics)}: AUC {auc['estimate']:.3f} [{auc['low']:.3f}, "
-        f"{auc['high']:.3f}] on {metrics['test']['n']} pictures"
+        f"{measured_on(metrics)}: {_auc(metrics['test']['overall']['auc'])} on "
+        f"{metrics['test']['n']} pictures"
         for metrics in evaluations.values()
         if not metrics["own_test"]
-        and (auc := metrics["test"]["overall"]["auc"])["low"] is not None
     )
     groups = "; ".join(
         f"{row['column']} {row['group']}: AUC {row['auc']['estimate']:.3f}"
@@ -225,6 +244,12 @@ def _of_evaluations(evaluations: Any) -> dict[str, str]:
         if row["auc"]["estimate"] is not None
     )
     return {k: f"{v}." for k, v in (("external", results), ("subgroups", groups)) if v}
+
+
+def _auc(auc: Any) -> str:
+    if auc["estimate"] is None:
+        return f"no AUC ({auc['reason']})"
+    return f"AUC {auc['estimate']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
 
 
 def measured_on(metrics: Any) -> str:
@@ -244,9 +269,9 @@ def limitations(metrics: Any) -> list[str]:
     )
     if matching:
         found.append(f"The network is not shown to beat these controls: {matching}.")
-    explanation = metrics["explanation"]
-    lungs = None if explanation is None else explanation["masks"].get("lungs")
-    if lungs is not None and lungs["share"] < lungs["area"]:
+    found += [row["sentence"] for row in blinded(metrics)]
+    if heat_outside(metrics["explanation"]):
+        lungs = metrics["explanation"]["masks"]["lungs"]
         found.append(
             f"Only {lungs['share']:.0%} of the heat lies inside the lungs, which are "
             f"{lungs['area']:.0%} of the picture."

@@ -97,8 +97,10 @@ def finish(
             "validation": raw.probabilities,
             "test": classifier.uncalibrated(scored),
         },
-        explanation=explain(classifier, test_set, workdir)
-        | {"parts": without_parts(classifier, test_set, level=run.evaluation.level)},
+        explanation=explain(classifier, test_set, workdir, level=run.evaluation.level),
+        parts=without_parts(
+            classifier.judge, test_set, test, level=run.evaluation.level
+        ),
     )
 
 

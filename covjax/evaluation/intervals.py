@@ -184,6 +184,18 @@ def bias_corrected(
     return float(low), float(high)
 
 
+def mean(
+    name: str, values: np.ndarray, patients: np.ndarray, level: float, resamples: int
+) -> Measure:
+    """The mean of a number of each picture, ``[n]``, by resampling patients."""
+    cluster = bootstrap.clusters(np.asarray(patients, str))
+    times = bootstrap.draw(np.zeros(len(cluster), int), cluster, resamples)
+    times = times.astype(float)
+    sums = times @ bootstrap.sum_by_cluster(values, cluster)
+    means = sums / (times @ np.bincount(cluster))
+    return resampled(name, float(values.mean()), means, len(values), level)
+
+
 def calibration_error(
     labels: np.ndarray,
     probabilities: np.ndarray,

@@ -98,7 +98,7 @@ def by_source(
     for source in sources if several else ():
         here = predictions.sources == source
         cluster = bootstrap.clusters(predictions.patients[here])
-        auc = intervals.area(truth[here], probabilities[here], cluster, level)
+        auc = predictions.subset(here).auc(level)
         shares = truth[here].mean(axis=0).tolist()
         row = {
             "source": str(source) or "unknown",

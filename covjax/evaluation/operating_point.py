@@ -11,6 +11,11 @@ from covjax.evaluation import bootstrap, intervals, ranking
 from covjax.evaluation.counts import one_vs_rest
 from covjax.evaluation.predictions import Predictions
 
+# names of classes that are no disease: of one's own folders the last may be one
+HEALTHY = {
+    "control", "healthy", "negative", "no finding", "no findings", "no_finding",
+    "no_findings", "non-covid", "noncovid", "normal",
+}  # fmt: skip
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)  # at which PPV and NPV are told
 
 
@@ -46,8 +51,13 @@ def thresholds(point: OperatingPoint | None) -> dict[str, float]:
 
 
 def positive_class(rule: config.Evaluation, class_names: tuple[str, ...]) -> str:
-    """The class of the operating point; `InputError` where there is no such class."""
-    positive = rule.positive or class_names[-1]
+    """The class of the operating point: as asked, or the last that is a disease.
+
+    Raises:
+      InputError: where there is no such class.
+    """
+    diseased = [c for c in class_names if c.casefold() not in HEALTHY]
+    positive = rule.positive or (diseased or class_names)[-1]
     if positive not in class_names:
         raise InputError(
             f"config.evaluation.positive={positive!r}: must be one of "

@@ -6,8 +6,7 @@ naturelles 37 (1901) 547.
 
 import numpy as np
 
-from covjax.evaluation import bootstrap
-from covjax.evaluation.intervals import Measure, resampled
+from covjax.evaluation.intervals import Measure, mean
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -51,13 +50,7 @@ def overlap(
       level: of the intervals.
       resamples: of the bootstrap.
     """
-    cluster = bootstrap.clusters(np.asarray(patients, str))
-    times = bootstrap.draw(np.zeros(len(cluster), int), cluster, resamples)
-    times = times.astype(float)
-    pictures = times @ np.bincount(cluster)
-    found = {}
-    for name, measure in (("dice", dice), ("jaccard", jaccard)):
-        values = measure(predicted, truth)
-        means = times @ bootstrap.sum_by_cluster(values, cluster) / pictures
-        found[name] = resampled(name, float(values.mean()), means, len(values), level)
-    return found
+    return {
+        name: mean(name, measure(predicted, truth), patients, level, resamples)
+        for name, measure in (("dice", dice), ("jaccard", jaccard))
+    }

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from covjax.evaluation.facts import (
     limitations,
     measured_on,
 )
-from covjax.evaluation.table import OVERALL
+from covjax.evaluation.ranking import TARGET
+from covjax.evaluation.table import OVERALL, blinded, heat_outside
 from covjax.files import REPEATS
 
 PICTURES = (
@@ -34,6 +36,8 @@ CLASS_COLUMNS = {
     "f1": "F1",
     "fpr": "FPR",
     "auc": "AUC",
+    "sensitivity_at_specificity": f"sensitivity at specificity {TARGET}",
+    "specificity_at_sensitivity": f"specificity at sensitivity {TARGET}",
 }
 POINT_ROWS = {
     "sensitivity": "sensitivity",
@@ -66,7 +70,7 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         if path.is_file()
     }
     if "audit.json" in files:
-        _check_audit(paths["audit.json"], files["audit.json"], files["metrics.json"])
+        _check_audit(paths["audit.json"], files)
     for name in ("log.jsonl", "openings.jsonl"):
         path = workdir / name
         if path.is_file():
@@ -91,13 +95,30 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
     return files | ({"heatmaps": heatmaps} if heatmaps else {})
 
 
-def _check_audit(path: Path, audit: Any, metrics: Any) -> None:
+def _check_audit(path: Path, files: dict[str, Any]) -> None:
     """Raises `InputError` unless it is an audit of the run's data set."""
+    audit, metrics = files["audit.json"], files["metrics.json"]
     if not isinstance(audit, dict) or not {"findings", "data"} <= audit.keys():
         raise InputError(f"{path}: not an audit; covjax.audit writes audit.json")
     name = metrics["card"]["name"]
     if audit["data"] != name:
         raise InputError(f"{path}: is of {audit['data']}, and the run is of {name}")
+    if name == "folder" and "data.json" in files:  # as many folders are named
+        sizes = [_sizes(told["counts"]) for told in (audit, files["data.json"])]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"{path}: is of other pictures ({_counted(sizes[0])}) than the run's "
+                f"({_counted(sizes[1])})"
+            )
+
+
+def _sizes(counts: dict[str, dict[str, int]]) -> Counter[str]:
+    """Pictures of each class over all splits."""
+    return sum((Counter(of) for of in counts.values()), Counter())
+
+
+def _counted(sizes: Counter[str]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sorted(sizes.items()))
 
 
 def _json(path: Path, text: str) -> Any:
@@ -120,7 +141,9 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "m": metrics,
-        "alarm": any(row["matches"] for row in metrics["controls"]),
+        "alarm": bool(blinded(metrics))
+        or any(row["matches"] for row in metrics["controls"]),
+        "heat_outside": heat_outside(metrics["explanation"]),
         "limitations": limitations(metrics),
         "trained": _rows(
             known, ("model", "source", "training", "selection", "initial")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covjax.errors import InputError
+from covjax.evaluation import bootstrap, intervals
+from covjax.evaluation.counts import one_vs_rest
+from covjax.evaluation.intervals import Measure
 from covjax.files import DAMAGED, read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ class Predictions:
 
     Attributes:
       labels: int32 ``[n]``, or uint8 ``[n, classes]`` multi-hot.
-      probabilities: float32 ``[n, classes]``, before calibration.
+      probabilities: float32 ``[n, classes]``.
       patients: str ``[n]``; ``""`` is unknown.
       sources: str ``[n]``; ``""`` is unknown.
       files: str ``[n]``, the name of each picture.
@@ -56,6 +59,17 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Writes the columns as one ``.npz`` file, whole or not at all."""
         write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
+
+    def subset(self, rows: np.ndarray) -> "Predictions":
+        """Those of the pictures at `rows`: numbers, or a Boolean for each."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self)}
+        return Predictions(**columns)
+
+    def auc(self, level: float) -> Measure:
+        """Macro AUC of the classes, each against the rest, with DeLong's interval."""
+        truth = one_vs_rest(self.labels, self.probabilities.shape[1])
+        cluster = bootstrap.clusters(self.patients)
+        return intervals.area(truth, self.probabilities, cluster, level)
 
     def __len__(self) -> int:
         return len(self.labels)

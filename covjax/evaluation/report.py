@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from covjax import config
-from covjax.evaluation import bootstrap, calibration, compare, intervals, plots
+from covjax.evaluation import calibration, compare, plots, ranking
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.controls import Control
 from covjax.evaluation.counts import one_vs_rest
@@ -77,6 +77,7 @@ def write_report(
     repeats: dict[str, Any] | None = None,
     called: Mapping[str, np.ndarray] | None = None,
     explanation: dict[str, Any] | None = None,
+    parts: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Measures both splits, writes ``metrics.json`` and the plots.
 
@@ -100,7 +101,8 @@ def write_report(
         from several seeds or folds.
       called: what is called positive at the point, bool ``[n]`` by split, where each
         fold has a threshold of its own.
-      explanation: out of `covjax.evaluation.explanation`; None for repeats.
+      explanation: out of `covjax.evaluation.explanation.explain`; None without maps.
+      parts: out of `covjax.evaluation.explanation.without_parts`.
 
     Returns:
       What stands in ``metrics.json``.
@@ -115,6 +117,8 @@ def write_report(
         "card": card,
         "verdict": verdict,
         "classes": list(names),
+        "calibrate": run.evaluation.calibrate,
+        "fixed_at": ranking.TARGET,  # sensitivity at this specificity, and the reverse
         "temperature": temperature.value,
         **both_splits(
             validation,
@@ -126,6 +130,7 @@ def write_report(
             called or {},
         ),
         "explanation": explanation,
+        "without_parts": list(parts),
         "controls": [beside(c, test, run.evaluation.level) for c in controls],
     }
     if repeats is not None and repeats["of"] == "fold":
@@ -175,11 +180,7 @@ def both_splits(
 
 
 def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
-    """A control's AUC, and the network's lead over it on the same pictures.
-
-    ``matches`` says that the control comes within the network's interval, or that
-    the network's lead may be none.
-    """
+    """A control's AUC, and the network's lead over it; see `compare.beside`."""
     row = {
         "name": control.name,
         "sees_lungs": control.sees_lungs,
@@ -190,15 +191,8 @@ def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
     }
     if control.probabilities is None or control.auc.estimate is None:
         return row
-    truth = one_vs_rest(test.labels, test.probabilities.shape[1])
-    cluster = bootstrap.clusters(test.patients)
-    network = intervals.area(truth, test.probabilities, cluster, level)
     other = replace(test, probabilities=control.probabilities)
-    lead = compare.delong(test, other, cluster, level)
-    assert network.low is not None  # both are defined for the same pictures
-    within = control.auc.estimate >= network.low
-    no_lead = lead["estimate"] <= 0 if lead["low"] is None else lead["low"] <= 0
-    return row | {"lead": lead, "matches": bool(within or no_lead)}
+    return row | compare.beside(test, other, level)
 
 
 def failures(

@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 
 from covjax.data.imageset import ImageSet
-from covjax.evaluation import intervals
-from covjax.evaluation.bootstrap import clusters
-from covjax.evaluation.counts import one_vs_rest
 from covjax.evaluation.predictions import Predictions
 
 COLUMNS = ("sex", "age", "view")
@@ -33,9 +30,7 @@ def by_subgroup(
             here = groups == group
             if here.sum() < SMALLEST:
                 continue
-            truth = one_vs_rest(predictions.labels[here], len(class_names))
-            cluster = clusters(predictions.patients[here])
-            auc = intervals.area(truth, predictions.probabilities[here], cluster, level)
+            auc = predictions.subset(here).auc(level)
             rows.append(
                 {
                     "column": column,
@@ -59,5 +54,6 @@ def _groups(column: str, values: np.ndarray) -> np.ndarray:
             continue
     names = np.full(len(values), "", dtype="U16")
     for low, high in pairwise(BANDS):
-        names[(ages >= low) & (ages < high)] = f"{low} to {high - 1} years"
+        named = f"{low} to {high - 1} years" if high < BANDS[-1] else f"{low} years on"
+        names[(ages >= low) & (ages < high)] = named
     return names

@@ -32,7 +32,7 @@ def headline(metrics: dict[str, Any]) -> str:
         "test pictures."
     )
     matching = [row for row in metrics["controls"] if row["matches"]]
-    blind = [row for row in matching if not row["sees_lungs"]]
+    blind = [row for row in matching if not row["sees_lungs"]] + blinded(metrics)
     if blind:
         worst = max(blind, key=lambda row: row["auc"]["estimate"])
         return f"Not evidence of disease: {_lower(worst['sentence'])} {result}"
@@ -40,6 +40,15 @@ def headline(metrics: dict[str, Any]) -> str:
         best = max(matching, key=lambda row: row["auc"]["estimate"])
         return f"No better than a simple method: {_lower(best['sentence'])} {result}"
     return result
+
+
+def blinded(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows in which the network, with the lungs hidden, is as good as with them."""
+    return [
+        row
+        for row in metrics["without_parts"]
+        if row["matches"] and not row["sees_lungs"]
+    ]
 
 
 def _repeats(metrics: dict[str, Any]) -> str:
@@ -77,7 +86,8 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     if metrics["repeats"] is not None:
         lines += ["", *_repeat_lines(metrics["repeats"])]
     lines += ["", *_control_lines(metrics)]
-    lines += _explanation_lines(metrics.get("explanation"))
+    lines += _explanation_lines(metrics["explanation"])
+    lines += _part_lines(metrics["without_parts"])
     return [*lines, *_notes(metrics)]
 
 
@@ -138,19 +148,29 @@ def _explanation_lines(found: dict[str, Any] | None) -> list[str]:
             f"{'shuffled weights':<20}rank correlation of the maps "
             f"{found['like_random']:.2f} (near 1: the maps do not show what was learnt)"
         )
-    lungs = found["masks"].get("lungs")
-    if lungs is not None and lungs["share"] < lungs["area"]:
+    if heat_outside(found):
         lines.append(
             "note: the heat lies outside the lungs more than evenly spread heat"
         )
-    lines += ["", "the network's AUC without parts of the picture"]
-    whole = max((row["n"] for row in found["parts"]), default=0)
-    for row in found["parts"]:
-        part = (
-            row["part"] if row["share"] is None else f"{row['part']} {row['share']:.0%}"
-        )
+    return lines
+
+
+def heat_outside(explanation: dict[str, Any] | None) -> bool:
+    """Whether less heat lies in the lungs than if it were spread evenly."""
+    lungs = None if explanation is None else explanation["masks"].get("lungs")
+    return lungs is not None and (lungs["excess"]["high"] or 0) < 0
+
+
+def _part_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The network's AUC without parts of the picture, beside its own lead."""
+    if not rows:
+        return []
+    lines = ["", "the network's AUC without parts of the picture, and the loss"]
+    whole = max(row["n"] for row in rows)
+    for row in rows:
+        cells = f"{row['part']:<30}{_cells(row['auc'])}"
         of = f"   {row['n']} pictures with a mask" if row["n"] < whole else ""
-        lines.append(f"{part:<20}{_cells(row['auc'])}{of}")
+        lines.append(f"{cells:<58}{_lead(row, not row['sees_lungs'])}{of}".rstrip())
     return lines
 
 
@@ -182,16 +202,22 @@ def _control_lines(metrics: dict[str, Any]) -> list[str]:
     """The controls' AUC beside the network's lead over them."""
     lines = ["control (AUC)       estimate   interval           network's lead"]
     for row in metrics["controls"]:
-        lead = row["lead"]
         cells = f"{row['name']:<20}{_cells(row['auc'])}"
-        if lead is not None:
-            mark = "  <- matches the network" if row["matches"] else ""
-            cells = f"{cells:<50}{lead['estimate']:+.3f}"
-            if lead["low"] is not None:
-                cells += f"   {lead['low']:+.3f} to {lead['high']:+.3f}"
-            cells += mark
+        if row["lead"] is not None:
+            cells = f"{cells:<50}{_lead(row, True)}"
         lines.append(cells)
     return lines
+
+
+def _lead(row: dict[str, Any], marked: bool) -> str:
+    """The network's lead, and whether it is matched by what should not match it."""
+    lead = row["lead"]
+    if lead["estimate"] is None:
+        return ""
+    cells = f"{lead['estimate']:+.3f}"
+    if lead["low"] is not None:
+        cells += f"   {lead['low']:+.3f} to {lead['high']:+.3f}"
+    return cells + ("  <- matches the network" if marked and row["matches"] else "")
 
 
 def _notes(metrics: dict[str, Any]) -> list[str]:

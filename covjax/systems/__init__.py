@@ -13,9 +13,12 @@ from typing import Any
 from covjax import config
 from covjax.data import Splits
 from covjax.errors import InputError
+from covjax.files import REPEATS
 from covjax.inference import Classifier
 from covjax.systems.finished import System, read_card
 from covjax.systems.segmenter import CARD as SEGMENTER
+
+CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
 
 # Each is a module of this package with a frozen dataclass `Settings`, made of
 # config.system.kwargs; train(run, splits, workdir, settings), which returns what
@@ -75,6 +78,12 @@ def load(workdir: Path) -> Classifier | System:
             f"{workdir}: a segmenter finds lungs and knows no classes; name the run "
             "that it is a part of"
         )
+    if not any((workdir / card).is_file() for card in CARDS):
+        runs = [p.parent for card in CARDS for p in workdir.glob(f"{REPEATS}/{card}")]
+        if runs:
+            raise InputError(
+                f"{workdir}: holds several runs; name one of them, such as {min(runs)}"
+            )
     run = read_recipe(workdir)
     if run.system.name in ("", "gan_augmentation"):  # one network in the end
         return Classifier.load(workdir)

@@ -20,7 +20,7 @@ from covjax import config
 from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.errors import InputError
-from covjax.evaluation.explanation import explain, without_parts
+from covjax.evaluation.explanation import explain
 from covjax.evaluation.measured import measured
 from covjax.evaluation.predictions import Predictions
 from covjax.files import write_json
@@ -75,9 +75,8 @@ def train(
                 for name, question in questions.items()
             },
         )
-        heat = explain(cascade.second, disease(test, healthy), workdir)
-        parts = without_parts(cascade, test, level=run.evaluation.level)
-        return heat | {"parts": parts}
+        level = run.evaluation.level
+        return explain(cascade.second, disease(test, healthy), workdir, level=level)
 
     return outcome.report(run, splits, workdir, cascade, explanation=explanation)
 

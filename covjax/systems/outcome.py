@@ -11,6 +11,7 @@ from covjax import config
 from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.evaluation import controls
+from covjax.evaluation.explanation import without_parts
 from covjax.evaluation.final import learn_familiar
 from covjax.evaluation.operating_point import thresholds
 from covjax.evaluation.predictions import Predictions
@@ -29,6 +30,7 @@ def report(
     judge: Callable[[ImageSet], Judged] | None = None,
     history: Sequence[dict[str, Any]] = (),
     explanation: Callable[[ImageSet], dict[str, Any] | None] | None = None,
+    blanked: bool = True,
 ) -> dict[str, Any]:
     """Scores validation and, once, test; writes predictions, plots and measures.
 
@@ -44,6 +46,7 @@ def report(
         ``parts.judge``.
       history: of a training whose curves the report should show.
       explanation: of the opened test split, for the report's ``explanation``.
+      blanked: whether the test pictures are judged again without parts of them.
 
     Returns:
       What stands in ``metrics.json``.
@@ -91,6 +94,9 @@ def report(
         images=images.images,
         raw={"validation": raw.probabilities, "test": before},
         explanation=explanation(images) if explanation else None,
+        parts=without_parts(system.judge, images, test, level=run.evaluation.level)
+        if blanked
+        else (),
     )
 
 

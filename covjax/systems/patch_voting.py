@@ -107,6 +107,7 @@ def train(
         LungVoter(segmenter, voter, settings.masked),
         judge=judge,
         explanation=explained,
+        blanked=False,  # lungs are found first, and each picture is a hundred patches
     )
 
 

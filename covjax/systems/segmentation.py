@@ -21,7 +21,7 @@ from covjax.data import Splits
 from covjax.data.imageset import LUNG, ImageSet
 from covjax.data.resized import resized
 from covjax.errors import InputError
-from covjax.evaluation.explanation import explain, without_parts
+from covjax.evaluation.explanation import explain
 from covjax.evaluation.overlap import dice, jaccard, overlap
 from covjax.files import write_json
 from covjax.inference import Classifier, Judged
@@ -101,9 +101,8 @@ def train(
             workdir / MEASURES,
             {part: measure(segmenter, images, run) for part, images in both.items()},
         )
-        lungs = lungs_of(test)
-        parts = without_parts(classifier, lungs, level=run.evaluation.level)
-        return explain(classifier, lungs, workdir) | {"parts": parts}
+        level = run.evaluation.level
+        return explain(classifier, lungs_of(test), workdir, level=level)
 
     return outcome.report(
         run,

@@ -136,6 +136,7 @@ def test_the_middle_of_several_frames_and_any_other():
     frames = np.stack([np.full((4, 4), v, np.uint8) for v in (1, 5, 9)])
     for content in (dicom_file(frames), dicom_file(frames, RLELossless)):
         assert np.all(read_image(content).array == 5)
+        assert read_image(content).part == "frame 2 of 3"
         assert np.all(dicom.read_frame(content, 2, name="x").array == 9)
         with pytest.raises(InputError, match="x: frame 3 of a file with 3 frames"):
             dicom.read_frame(content, 3, name="x")

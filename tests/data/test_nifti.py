@@ -95,6 +95,7 @@ def test_the_picture_of_a_volume_is_the_slice_with_most_lung():
     picture = read_image(nifti_file(chest()), name="x")
     volume = nifti.read_volume(nifti_file(chest()), name="x")
     np.testing.assert_array_equal(picture.array, volume.picture(4))
+    assert picture.part == f"slice 5 of {len(volume)}"
     assert picture.header["format"] == "NIfTI"
     assert (picture.header["width"], picture.header["height"]) == (WIDTH, DEPTH)
 

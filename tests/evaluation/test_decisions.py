@@ -181,6 +181,19 @@ def test_threshold_lies_between_neighbours_of_float32():
     np.testing.assert_array_equal(point.called(data.probabilities[:, 1]), [False, True])
 
 
+@pytest.mark.parametrize(
+    ("names", "positive"),
+    [
+        (("covid19", "normal"), "covid19"),
+        (("No Finding", "pneumonia"), "pneumonia"),
+        (("COVID-19", "Healthy", "pneumonia"), "pneumonia"),
+        (("healthy", "normal"), "normal"),
+    ],
+)
+def test_the_default_class_is_a_disease(names, positive):
+    assert operating_point.positive_class(config.Evaluation(), names) == positive
+
+
 def test_unknown_positive_class():
     with pytest.raises(InputError, match=r"'covid'.*one of normal, covid19"):
         operating_point.positive_class(config.Evaluation(positive="covid"), NAMES)

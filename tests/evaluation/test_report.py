@@ -19,7 +19,7 @@ from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
 from covjax.evaluation.controls import Control
 from covjax.evaluation.counts import one_vs_rest
-from covjax.evaluation.facts import facts
+from covjax.evaluation.facts import facts, limitations
 from covjax.evaluation.intervals import Measure, area
 from covjax.evaluation.operating_point import choose
 from covjax.evaluation.predictions import Predictions
@@ -62,8 +62,24 @@ EXPLANATION = {
     "pictures": 3,
     "cells": [2, 2],
     "like_random": 0.1,
-    "masks": {"lungs": {"pictures": 3, "share": 0.2, "area": 0.3, "pointing": 0.5}},
-    "parts": [{"part": "centre blanked", "share": 0.5, "n": 60, "auc": AUC}],
+    "masks": {
+        "lungs": {
+            "pictures": 3,
+            "share": 0.2,
+            "area": 0.3,
+            "excess": Measure(-0.1, -0.15, -0.05, 3, "bootstrap").to_dict(),
+            "pointing": 0.5,
+        }
+    },
+}
+PART = {
+    "part": "centre blanked 75%",
+    "sees_lungs": False,
+    "n": 60,
+    "auc": AUC,
+    "lead": Measure(0.2, 0.1, 0.3, 60, "DeLong, paired").to_dict(),
+    "matches": False,
+    "sentence": "The network itself, with the centre blanked 75%, reaches AUC 0.71.",
 }
 ELSEWHERE = {
     "data": "elsewhere",
@@ -107,6 +123,7 @@ def finished(tmp_path_factory):
         verdict=VERDICT,
         images=images,
         explanation=EXPLANATION,
+        parts=[PART],
         raw={"validation": raw.probabilities, "test": raw_test.probabilities},
     )
     (workdir / "evaluation-elsewhere").mkdir()
@@ -259,11 +276,10 @@ def test_openings_of_all_seeds_are_told(finished, tmp_path):
 
 
 def test_table_says_of_how_many_pictures_a_part_is(finished):
-    (centre,) = EXPLANATION["parts"]
-    for count, words in ((7, "7 pictures with a mask"), (60, "0.790")):
-        rows = [centre, {"part": "lungs only", "share": None, "n": count, "auc": AUC}]
-        metrics = finished[1] | {"explanation": EXPLANATION | {"parts": rows}}
-        line = next(x for x in summary_lines(metrics) if x.startswith("lungs only"))
+    for count, words in ((7, "7 pictures with a mask"), (60, "+0.300")):
+        rows = [PART, PART | {"part": "lungs alone", "sees_lungs": True, "n": count}]
+        metrics = finished[1] | {"without_parts": rows}
+        line = next(x for x in summary_lines(metrics) if x.startswith("lungs alone"))
         assert line.endswith(words)
 
 
@@ -293,6 +309,28 @@ def test_a_control_that_matches_comes_first(finished):
     assert seeing.startswith("No better than a simple method: a classifier")
     for text in (blind, seeing):
         assert metrics["headline"] in text
+
+
+def test_the_network_without_lungs_comes_first_where_it_is_as_good(finished):
+    _, metrics = finished
+    found = metrics | {"without_parts": [PART | {"matches": True}]}
+    assert headline(found).startswith(
+        "Not evidence of disease: the network itself, with the centre blanked 75%"
+    )
+    assert PART["sentence"] in limitations(found)
+    seeing = metrics | {"without_parts": [PART | {"matches": True, "sees_lungs": True}]}
+    assert headline(seeing) == metrics["headline"]
+    assert PART["sentence"] not in limitations(seeing)
+
+
+def test_heat_lies_outside_only_beyond_chance(finished):
+    _, metrics = finished
+    assert any("of the heat" in line for line in limitations(metrics))
+    lungs = EXPLANATION["masks"]["lungs"]
+    chance = Measure(-0.01, -0.05, 0.03, 3, "bootstrap").to_dict()
+    unsure = EXPLANATION | {"masks": {"lungs": lungs | {"excess": chance}}}
+    found = limitations(metrics | {"explanation": unsure})
+    assert not any("of the heat" in line for line in found)
 
 
 @pytest.mark.parametrize(
@@ -591,7 +629,7 @@ def test_page_says_it_all(finished, made):
         "TRIPOD+AI checklist, draft",
         "0a1b",
         "Only 20% of the heat lies inside the lungs, which are 30% of the picture.",
-        "centre blanked, 50 % of the sides",
+        "centre blanked 75%",
         "elsewhere: AUC 0.710 [0.610, 0.790] on 40 pictures.",
         "sex F",
     ):
@@ -669,6 +707,48 @@ def test_another_audit(finished, tmp_path):
         path.write_text(json.dumps(audit))
         with pytest.raises(InputError, match=message):
             report.main(["--workdir", str(finished[0]), "--audit", str(path)])
+
+
+def test_another_folders_audit(finished, tmp_path):
+    """Everybody's own pictures are called "folder"."""
+    counts = {"train": {"ill": 3, "well": 2}, "test": {"ill": 1, "well": 1}}
+    metrics = finished[1] | {"card": {"name": "folder"}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "data.json").write_text(json.dumps({"counts": counts}))
+    audit = {
+        "findings": [],
+        "data": "folder",
+        "counts": {"train": {"ill": 4, "well": 3}},
+    }
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(audit))
+    assert page.read(tmp_path, path)["audit.json"] == audit
+    path.write_text(json.dumps(audit | {"counts": {"test": {"ill": 4, "dead": 3}}}))
+    with pytest.raises(
+        InputError, match=r"3 dead, 4 ill.* than the run's .4 ill, 3 well"
+    ):
+        page.read(tmp_path, path)
+
+
+def test_another_data_set_without_an_auc_is_told():
+    gone = Measure(None, None, None, 40, "DeLong", "a class has no picture").to_dict()
+    poor = ELSEWHERE | {"test": {"n": 40, "overall": {"auc": gone}}}
+    told = facts({"evaluation-*/metrics.json": {"a": poor}})["external"].text
+    assert told == "elsewhere: no AUC (a class has no picture) on 40 pictures."
+
+
+def test_facts_of_configurations():
+    run = config.to_dict(config.Run(train=config.Train(seed=2, seeds=3)))
+    assert facts({"config.json": run})["initial"].text == "random, seeds 2 to 4."
+    run["system"] = {"name": "ensemble", "kwargs": {"members": [{"model": "vgg16"}]}}
+    told = facts({"config.json": run})
+    assert "does not name" not in told["model"].text
+    assert "vgg16" in told["ensemble"].text
+    folder = {"name": "folder", "home": "", "citation": "not", "licence": "not stated"}
+    verdict = {"sentence": "s", "verdict": "v", "unknown_pictures": 0}
+    own = facts({"data.json": {"card": folder, "verdict": verdict, "counts": {}}})
+    assert not {"source", "licence"} & own.keys()
+    assert "partition" in own
 
 
 def test_the_runs_own_test_split_is_not_external():
