@@ -1,7 +1,8 @@
 """Lung masks beside pictures: one PNG or NIfTI file a picture, lung above 0.
 
 A NIfTI picture is shown by one slice of its volume; its mask is a volume of the same
-slices, of which the same one is taken.
+slices, of which the same one is taken. The NIfTI mask of a flat picture has two axes,
+or a third of length 1: the first is the picture's x, as ITK writes it.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from covjax.data.imageset import LUNG
-from covjax.data.nifti import read_volume
+from covjax.data.nifti import read_flat, read_volume
 from covjax.data.readers import encode_png, read_bytes, read_image, sniff
 from covjax.errors import InputError
 
@@ -46,24 +47,27 @@ def read_mask(picture: Path, mask: Path) -> bytes:
     """
     content, name = read_bytes(mask), str(mask)
     if sniff(content) == "NIfTI":
-        volume = read_volume(content, name=name)
-        values = volume.values(_slice(picture, name, len(volume)))
+        values = _of_nifti(content, name, picture)
     else:
         values = read_image(content, name=name).array
         values = values if values.ndim == 2 else values.max(axis=-1)
     return encode_png(np.where(values > 0, LUNG, 0).astype(np.uint8))
 
 
-def _slice(picture: Path, mask: str, slices: int) -> int:
-    """Which slice of a mask belongs to its picture."""
-    if slices == 1:
-        return 0
-    content = read_bytes(picture)
-    if sniff(content) == "NIfTI":
-        volume = read_volume(content, name=str(picture))
-        if len(volume) == slices:
-            return volume.choose(1)[0]
+def _of_nifti(content: bytes, name: str, picture: Path) -> np.ndarray:
+    """The slice of a mask that belongs to its picture."""
+    shown = read_bytes(picture)
+    if sniff(shown) == "NIfTI":
+        mask = read_volume(content, name=name)
+        volume, slices = read_volume(shown, name=str(picture)), len(mask)
+        if slices in (1, len(volume)):
+            return mask.values(0 if slices == 1 else volume.choose(1)[0])
+    else:
+        flat = read_flat(content, name=name)
+        slices = len(flat)
+        if slices == 1:
+            return flat[0]
     raise InputError(
-        f"{mask}: has {slices} slices; the mask of {picture.name} must have one, or "
+        f"{name}: has {slices} slices; the mask of {picture.name} must have one, or "
         "as many as its volume"
     )

@@ -9,6 +9,8 @@ range. Needs nibabel for the header: ``pip install 'covjax[medical]'``.
 import io
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,47 +117,81 @@ def read_volume(content: bytes, *, name: str) -> Volume:
     Raises:
       InputError: damaged, not three-dimensional, too large, or nibabel is missing.
     """
-    try:
-        import nibabel
+    with _one_line(name):
         from nibabel.orientations import (
             apply_orientation,
             axcodes2ornt,
             io_orientation,
             ornt_transform,
         )
-    except ImportError as error:
-        raise InputError(
-            f"{name}: a NIfTI file needs nibabel: pip install 'covjax[medical]'"
-        ) from error
-    try:
-        start = _unpack(content, 540)
-        second = start[4:8] in (b"n+2\0", b"ni2\0")
-        kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
-        stream = io.BytesIO(start[:540] if second else start[:348])
-        header = kind.from_fileobj(stream, check=False)  # its check prints; ours ends
+
+        header = _header(content)
         stored = _stored(content, header, name)
         turned = io_orientation(header.get_best_affine())
         wanted = ornt_transform(turned, axcodes2ornt(("L", "P", "S")))
         stored = apply_orientation(stored, wanted).transpose(2, 1, 0)
         slope, intercept = header.get_slope_inter()
         return _with_window(stored, float(slope or 1.0), float(intercept or 0.0))
+
+
+def read_flat(content: bytes, *, name: str) -> np.ndarray:
+    """The slices of a file that belongs to a flat picture: ``[slice, height, width]``.
+
+    The first stored axis is the picture's x and the second its y, as ITK writes. The
+    affine is not looked at: a flat picture has no patient's axes to turn to.
+
+    Args:
+      content: the file, of two or three axes.
+      name: what errors call it.
+
+    Raises:
+      InputError: as `read_volume`.
+    """
+    with _one_line(name):
+        header = _header(content)
+        stored = _stored(content, header, name, axes=(2, 3))
+        slope, intercept = header.get_slope_inter()
+        return np.atleast_3d(stored).T * (slope or 1.0) + (intercept or 0.0)
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Makes one `InputError` of whatever damaged bytes make of nibabel and NumPy."""
+    try:
+        yield
     except InputError:
         raise
-    # what damaged bytes make of nibabel and NumPy: anything
+    except ImportError as error:
+        raise InputError(
+            f"{name}: a NIfTI file needs nibabel: pip install 'covjax[medical]'"
+        ) from error
     except Exception as error:
         raise InputError(
             f"{name}: damaged NIfTI file ({type(error).__name__})"
         ) from error
 
 
-def _stored(content: bytes, header: Any, name: str) -> np.ndarray:
+def _header(content: bytes) -> Any:
+    import nibabel
+
+    start = _unpack(content, 540)
+    second = start[4:8] in (b"n+2\0", b"ni2\0")
+    kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    stream = io.BytesIO(start[:540] if second else start[:348])
+    return kind.from_fileobj(stream, check=False)  # its check prints; ours ends
+
+
+def _stored(
+    content: bytes, header: Any, name: str, axes: tuple[int, ...] = (3,)
+) -> np.ndarray:
     """The numbers of a file as they lie there: ``[i, j, k]``, a read-only view."""
     dtype, offset = header.get_data_dtype(), int(header["vox_offset"])
     shape = tuple(int(length) for length in header.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 3:
-        raise InputError(f"{name}: a NIfTI file of shape {shape}; 3 axes are read")
+    if len(shape) not in axes:
+        read = " or ".join(map(str, axes))
+        raise InputError(f"{name}: a NIfTI file of shape {shape}; {read} axes are read")
     if header["magic"].item()[:2] == b"ni":
         raise InputError(f"{name}: a NIfTI header without its pixels; use one file")
     if dtype.kind not in "iuf":

@@ -133,6 +133,17 @@ def test_the_slice_of_a_volume_that_is_shown(tmp_path):
         read_mask(tmp_path / "ct.nii.gz", tmp_path / "mask.nii.gz")
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0])])
+def test_the_nifti_mask_of_a_flat_picture_is_not_turned(tree, axes, affine):
+    marks = np.zeros((5, 7), np.uint8)  # rows, columns
+    marks[1, 5] = marks[0, 6] = 1
+    stored = marks.T if axes == 2 else marks.T[:, :, None]
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tree / "m.nii.gz")
+    found = lung(read_mask(tree / "set/covid/covid0.jpg", tree / "m.nii.gz"))
+    np.testing.assert_array_equal(found, marks > 0)
+
+
 def test_broken_input_is_one_line(tree):
     (tree / "masks/covid/covid0.png").write_bytes(b"\x89PNG\r\n\x1a\n???")
     with pytest.raises(InputError, match=r"covid0\.png: damaged PNG") as error:
