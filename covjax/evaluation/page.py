@@ -36,6 +36,8 @@ CLASS_COLUMNS = {
     "f1": "F1",
     "fpr": "FPR",
     "auc": "AUC",
+}
+CURVE_COLUMNS = {
     "sensitivity_at_specificity": f"sensitivity at specificity {TARGET}",
     "specificity_at_sensitivity": f"specificity at sensitivity {TARGET}",
 }
@@ -151,6 +153,7 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
         "counts": None if data is None else data["counts"],
         "overall": OVERALL,
         "class_columns": CLASS_COLUMNS,
+        "curve_columns": CURVE_COLUMNS,
         "point_rows": POINT_ROWS,
         "averages": averages,
         "methods": _text(known, "uncertainty"),
