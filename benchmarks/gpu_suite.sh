@@ -9,11 +9,11 @@
 #
 # On an H100 with jaxlib 0.11.2 the bare step of ResNet-50 compiled in 14 s, but the first
 # epoch of DarkCovidNet, one scan in one program, took 83 s, of which training was 0.15 s.
-# Compiled for an H100 without one (2 cores, nothing can be timed) it takes 28 s of a
-# processor, so the rest must be XLA's timing of alternatives: the program has 50
-# convolutions and 202 fused reductions, and jaxlib times two code generators for each of
-# the latter. `start` measures it with and without those, and without the scan. PyTorch
-# runs in channels_last alone, the faster layout in timm's tables of an RTX 3090.
+# Compiled for an H100 on a machine without one (jax.experimental.topologies) it takes 28 s
+# of a processor, so most of it must be XLA's timing of alternatives: of 50 convolutions
+# and, by default, of 202 fused reductions. `start` measures it with and without the
+# latter, and without the scan. PyTorch runs in channels_last alone, the faster layout in
+# timm's tables of an RTX 3090.
 #
 # Each step writes a result line as soon as it has one and skips what is there already,
 # so a suite that was cut off goes on. COVJAX_RESULTS_DIR: where the lines go.

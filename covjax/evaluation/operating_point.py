@@ -146,7 +146,8 @@ def apply(
 def predictive_values(
     sensitivity: intervals.Measure, specificity: intervals.Measure, prevalence: float
 ) -> dict[str, Any]:
-    """PPV and NPV where this share of pictures is positive; None if undefined."""
+    """PPV and NPV where this share of pictures is positive; None with a reason."""
+    unknown = sensitivity.reason or specificity.reason
 
     def value(name: str, a: float | None, b: float | None) -> float | None:
         if a is None or b is None:
@@ -157,11 +158,12 @@ def predictive_values(
             hits, others = b * (1 - prevalence), (1 - a) * prevalence
         return hits / (hits + others) if hits + others else None
 
-    ends = ("estimate", "low", "high")  # both values rise with both arguments
-    return {"prevalence": prevalence} | {
-        name: {
+    found: dict[str, Any] = {"prevalence": prevalence}
+    for name, called in (("ppv", "positive"), ("npv", "negative")):
+        found[name] = {  # both values rise with both arguments
             end: value(name, getattr(sensitivity, end), getattr(specificity, end))
-            for end in ends
+            for end in ("estimate", "low", "high")
         }
-        for name in ("ppv", "npv")
-    }
+        if found[name]["estimate"] is None:
+            found[name]["reason"] = unknown or f"no picture is called {called}"
+    return found

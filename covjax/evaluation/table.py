@@ -108,9 +108,10 @@ def _measure_lines(metrics: dict[str, Any]) -> list[str]:
     test, level = metrics["test"], metrics["level"]
     patients = test["patients"]
     people = "patients unknown" if patients is None else f"{patients} patients"
+    of = "test split" if metrics.get("own_test", True) else metrics["data"]
     make_up = ", ".join(f"{name} {p:.0%}" for name, p in test["prevalence"].items())
     lines = [
-        f"test split: {test['n']} pictures, {people} ({make_up})",
+        f"{of}: {test['n']} pictures, {people} ({make_up})",
         "",
         f"{'':<20}{'estimate':>9}   {f'{100 * level:g}% interval'}",
     ]

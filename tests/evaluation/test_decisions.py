@@ -235,12 +235,12 @@ def test_predictive_values_without_a_value_are_none():
     never = Measure(0.0, 0.0, 0.1, 9, "Wilson")
     always = Measure(1.0, 0.9, 1.0, 9, "Wilson")
     row = operating_point.predictive_values(never, always, 0.1)
-    assert row["ppv"]["estimate"] is None  # nobody is called
+    assert row["ppv"]["estimate"] is None
+    assert row["ppv"]["reason"] == "no picture is called positive"
+    assert "reason" not in row["npv"]
     nothing = Measure(None, None, None, 0, "Wilson", "why")
-    assert (
-        operating_point.predictive_values(nothing, always, 0.1)["npv"]["estimate"]
-        is None
-    )
+    row = operating_point.predictive_values(nothing, always, 0.1)
+    assert row["npv"] == {"estimate": None, "low": None, "high": None, "reason": "why"}
 
 
 def test_scores_that_are_none_are_not_frozen():
