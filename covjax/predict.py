@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from covjax.systems.finished import System
 
 
+HEATMAPS = "heatmaps"  # their folder
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A picture that could be read: its row, the file's size and the pixels."""
@@ -95,12 +98,14 @@ def main(arguments: Sequence[str]) -> int:
     if not files:
         raise InputError(f"{flags.paths[0]}: holds no files")
     flags.out.mkdir(parents=True, exist_ok=True)
+    for old in (flags.out / HEATMAPS).glob("[0-9]*-*.png"):
+        old.unlink()
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(files), unit="picture", disable=not sys.stderr.isatty()) as bar:
         for found in read_ahead(classifier, files):
             judge(classifier, familiarity, found)
             if explained is not None:
-                draw_heatmaps(explained, found, flags.out)
+                draw_heatmaps(explained, found, flags.out, first=len(rows))
             rows += [row for row, _ in found]
             bar.update(len(found))
     write(rows, flags.out)
@@ -191,21 +196,34 @@ def decided(classifier: "Classifier | System", scores: "np.ndarray") -> dict[str
 
 def draw_heatmaps(
     classifier: "Classifier",
-    results: Sequence[tuple[dict[str, Any], Prepared | None]],
+    results: Sequence[Read],
     out: Path,
+    *,
+    first: int,
 ) -> None:
-    """Draws Grad-CAM of each decision over the prepared picture."""
+    """Draws Grad-CAM of each decision over the prepared picture.
+
+    Args:
+      classifier: the network.
+      results: of one batch of files.
+      out: the folder of the results.
+      first: number of the batch's first file.
+    """
     import numpy as np
     from PIL import Image
 
     from covjax.evaluation.gradcam import heatmaps, overlay
 
-    readable = [(row, prepared) for row, prepared in results if prepared is not None]
+    readable = [
+        (number, row, prepared)
+        for number, (row, prepared) in enumerate(results, first)
+        if prepared is not None
+    ]
     if not readable:
         return
-    images = np.stack([prepared.image for _, prepared in readable])
+    images = np.stack([prepared.image for _, _, prepared in readable])
     names = classifier.class_names
-    classes = np.array([names.index(row["decision"]) for row, _ in readable])
+    classes = np.array([names.index(row["decision"]) for _, row, _ in readable])
     heat = heatmaps(
         classifier.model,
         classifier.variables,
@@ -213,10 +231,9 @@ def draw_heatmaps(
         classes,
         batch_size=classifier.batch_size,
     )
-    folder = out / "heatmaps"
+    folder = out / HEATMAPS
     folder.mkdir(exist_ok=True)
-    for (row, prepared), one in zip(readable, heat, strict=True):
-        number = len(list(folder.iterdir()))
+    for (number, row, prepared), one in zip(readable, heat, strict=True):
         path = folder / f"{number:05d}-{Path(row['file']).stem}.png"
         Image.fromarray(overlay(prepared.image, one)).save(path)
         row["heatmap"] = str(path)

@@ -91,6 +91,9 @@ def test_one_picture_or_many_give_the_same_numbers(run, scans, tmp_path, classif
 
 def test_a_bad_file_has_its_error_and_the_rest_goes_on(run, scans, tmp_path):
     (scans / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    stale = tmp_path / "out/heatmaps/00009-of another call.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     rows = judged(run, tmp_path / "out", scans, "--heatmaps")
     assert "broken.png" in rows[str(scans / "broken.png")]["error"]
     assert sum(not row["error"] for row in rows.values()) == 6

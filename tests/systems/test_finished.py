@@ -89,6 +89,10 @@ def test_what_is_missing_or_damaged_is_one_line(tmp_path):
         return str(error.value)
 
     assert "classifier.json: no such file" in message()
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1/classifier.json").write_text("{}")
+    assert "holds several runs; name one of them, such as" in message()
+    (tmp_path / "seed-1/classifier.json").unlink()
     run = config.Run(system=config.System(name="gan_augmentation"))
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict(run)))
     assert "classifier.json: no such file" in message()
