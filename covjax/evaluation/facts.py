@@ -5,7 +5,7 @@ from typing import Any
 
 from covjax import config
 from covjax.evaluation.checklists import Fact
-from covjax.evaluation.table import OVERALL, blinded, heat_outside
+from covjax.evaluation.table import OVERALL, blinded, heat_outside, of_hidden
 
 UNSCALED = (
     "No temperature scaling: it was not asked for, or validation asked for one below "
@@ -270,6 +270,9 @@ def limitations(metrics: Any) -> list[str]:
     if matching:
         found.append(f"The network is not shown to beat these controls: {matching}.")
     found += [row["sentence"] for row in blinded(metrics)]
+    if metrics["repeats"] is not None and metrics["repeats"]["blinded"]:
+        sentence = of_hidden(metrics["repeats"])
+        found.append(sentence[0].upper() + sentence[1:])
     if heat_outside(metrics["explanation"]):
         lungs = metrics["explanation"]["masks"]["lungs"]
         found.append(

@@ -144,7 +144,8 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
     return {
         "m": metrics,
         "alarm": bool(blinded(metrics))
-        or any(row["matches"] for row in metrics["controls"]),
+        or any(row["matches"] for row in metrics["controls"])
+        or bool(metrics["repeats"] and metrics["repeats"]["blinded"]),
         "heat_outside": heat_outside(metrics["explanation"]),
         "limitations": limitations(metrics),
         "trained": _rows(

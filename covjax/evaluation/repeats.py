@@ -15,6 +15,7 @@ from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.operating_point import choose
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import write_report
+from covjax.evaluation.table import blinded
 from covjax.files import write_json
 
 AT_POINT = ("sensitivity", "specificity", "precision", "accuracy")
@@ -158,7 +159,8 @@ def table(places: Mapping[int, Path], of: str) -> dict[str, Any]:
       of: "seed" or "fold".
 
     Returns:
-      ``of``, ``numbers``, and ``measures``: by name ``values`` in the order of the
+      ``of``, ``numbers``, those of them whose network is as good with the lungs
+      hidden, ``blinded``, and ``measures``: by name ``values`` in the order of the
       numbers with ``mean``, ``sd`` (n - 1), ``min`` and ``max``; these are None where
       a repeat has no value. Measures at the frozen threshold are named ``sensitivity
       at threshold``, ....
@@ -173,8 +175,11 @@ def table(places: Mapping[int, Path], of: str) -> dict[str, Any]:
             "all are reported, or none"
         )
     columns: dict[str, list[float | None]] = {}
-    for place in places.values():
+    hidden = []
+    for number, place in places.items():
         metrics = json.loads(_file(place).read_text())
+        if blinded(metrics):
+            hidden.append(number)
         for name, leaf in metrics["test"]["overall"].items():
             columns.setdefault(name, []).append(leaf["estimate"])
         point = metrics["operating_point"]
@@ -182,7 +187,7 @@ def table(places: Mapping[int, Path], of: str) -> dict[str, Any]:
             value = None if point is None else point["test"][name]["estimate"]
             columns.setdefault(f"{name} at threshold", []).append(value)
     rows = {name: _row(values) for name, values in columns.items()}
-    return {"of": of, "numbers": list(places), "measures": rows}
+    return {"of": of, "numbers": list(places), "measures": rows, "blinded": hidden}
 
 
 def _file(place: Path) -> Path:

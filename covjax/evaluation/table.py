@@ -36,6 +36,9 @@ def headline(metrics: dict[str, Any]) -> str:
     if blind:
         worst = max(blind, key=lambda row: row["auc"]["estimate"])
         return f"Not evidence of disease: {_lower(worst['sentence'])} {result}"
+    hidden = [] if metrics["repeats"] is None else metrics["repeats"]["blinded"]
+    if hidden:
+        return f"Not evidence of disease: {of_hidden(metrics['repeats'])} {result}"
     if matching:
         best = max(matching, key=lambda row: row["auc"]["estimate"])
         return f"No better than a simple method: {_lower(best['sentence'])} {result}"
@@ -49,6 +52,15 @@ def blinded(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         for row in metrics["without_parts"]
         if row["matches"] and not row["sees_lungs"]
     ]
+
+
+def of_hidden(repeats: dict[str, Any]) -> str:
+    """In which seeds or folds the network needs no lungs."""
+    numbers = ", ".join(map(str, repeats["blinded"]))
+    return (
+        f"with the lungs hidden the network of {repeats['of']} {numbers} (of "
+        f"{len(repeats['numbers'])} {repeats['of']}s) is as good as with them."
+    )
 
 
 def _repeats(metrics: dict[str, Any]) -> str:

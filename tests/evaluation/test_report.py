@@ -323,6 +323,22 @@ def test_the_network_without_lungs_comes_first_where_it_is_as_good(finished):
     assert PART["sentence"] not in limitations(seeing)
 
 
+def test_seeds_whose_networks_need_no_lungs_come_first(finished, tmp_path):
+    _, metrics = finished
+    for seed, matches in ((3, True), (4, False)):
+        (tmp_path / f"seed-{seed}").mkdir()
+        one = metrics | {"without_parts": [PART | {"matches": matches}]}
+        (tmp_path / f"seed-{seed}/metrics.json").write_text(json.dumps(one))
+    places = {seed: tmp_path / f"seed-{seed}" for seed in (3, 4)}
+    joint = metrics | {"without_parts": [], "repeats": repeats.table(places, "seed")}
+    words = "ith the lungs hidden the network of seed 3 (of 2 seeds) is as good"
+    assert headline(joint).startswith(f"Not evidence of disease: w{words}")
+    assert any(line.startswith(f"W{words}") for line in limitations(joint))
+    (tmp_path / "seed-3/metrics.json").write_text(json.dumps(metrics))
+    joint["repeats"] = repeats.table(places, "seed")
+    assert headline(joint).startswith("densenet121 on phantom")
+
+
 def test_heat_lies_outside_only_beyond_chance(finished):
     _, metrics = finished
     assert any("of the heat" in line for line in limitations(metrics))
