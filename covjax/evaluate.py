@@ -6,13 +6,13 @@ python -m covjax.evaluate --workdir runs/RUN --data folder --dir PICTURES
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
 from covjax.errors import InputError
-from covjax.files import REPEATS, write_json
+from covjax.files import DAMAGED, REPEATS, read_arrays, write_json
 
 if TYPE_CHECKING:
     from covjax.data import ImageSet, Splits
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from covjax.systems import System
 
 CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
+SPLITS = ("train", "validation", "test")
+FLAGS = {  # what stands for a field of the recipe on this command's line
+    "config.data.dir": "--dir",
+    "config.data.manifest": "--manifest",
+    "config.data.limit": "--limit",
+}
 
 
 def parser() -> cli.Parser:
@@ -31,7 +37,8 @@ def parser() -> cli.Parser:
         "(external validation) or on their own test split.\nSeveral runs are "
         "compared by paired tests with the first.",
         epilog="Classes are matched by name; --map gives names of the data set the "
-        "names that the network knows:\n  --map Covid-19=covid19,No_findings=normal",
+        "names\nthat the network knows, as for one that was trained on the phantom:\n"
+        "  --data darkcovidnet --map COVID-19=covid19",
     )
     result.add_argument(
         "--workdir",
@@ -70,18 +77,46 @@ def main(arguments: Sequence[str]) -> int:
     if not flags.data and (flags.dir or flags.manifest or flags.map or flags.limit):
         raise InputError("--dir, --manifest, --map and --limit need --data NAME")
 
+    from covjax.evaluation.side_by_side import compare_runs, comparison_lines
+    from covjax.evaluation.table import external_lines
     from covjax.training.memory import keep_freed_memory
     from covjax.training.parallel import enable_compilation_cache
 
     keep_freed_memory()
     enable_compilation_cache()
-    results = [evaluate(workdir, flags) for workdir in flags.workdir]
-    if len(results) > 1:
-        names = tuple(results[0][1]["classes"])
-        show_comparison(
-            flags.workdir, names, [predictions for predictions, _ in results]
-        )
+    subjects = [subject(workdir, flags) for workdir in flags.workdir]
+    for other in subjects[1:]:
+        require_same_pictures(subjects[0], other)
+    level = subjects[0].run.evaluation.level  # one for all of a table
+    results = [evaluate(each, flags, level) for each in subjects]
+    place = f"evaluation-{words_of(flags)}"
+    if len(subjects) == 1:
+        lines = external_lines(results[0][1])
+    else:
+        compared = compare_runs(flags.workdir, results)
+        write_json(flags.workdir[0] / place / "comparison.json", compared)
+        lines = comparison_lines(compared)
+    print("\n".join(lines) + "\n")
+    for workdir in flags.workdir:
+        print(f"written: {workdir / place}")
     return 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Subject:
+    """A finished run, and the pictures that it is to judge.
+
+    Attributes:
+      workdir: of the run.
+      run: its recipe.
+      classifier: its network or system.
+      test: the pictures, labelled in the network's order of classes.
+    """
+
+    workdir: Path
+    run: config.Run
+    classifier: "Classifier | System"
+    test: "ImageSet"
 
 
 def classes_of(workdir: Path) -> list[str]:
@@ -99,27 +134,70 @@ def classes_of(workdir: Path) -> list[str]:
     raise InputError(f"--workdir={workdir}: not a finished run{hint}")
 
 
-def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
-    """Measures one run, writes and prints the result."""
+def subject(workdir: Path, flags: Any) -> Subject:
+    """The run with the pictures that were asked for; none of them is judged yet."""
     from covjax import systems
+
+    classifier, run = systems.load(workdir), systems.read_recipe(workdir)
+    if flags.data:
+        images = external(workdir, run, classifier, flags)
+    else:
+        images = own_test(workdir, run)
+    return Subject(workdir=workdir, run=run, classifier=classifier, test=images)
+
+
+def require_same_pictures(first: Subject, other: Subject) -> None:
+    """Raises `InputError` unless both runs are to judge the same pictures.
+
+    They are told by their files and, where both runs prepare pictures in the same
+    way, by their content.
+    """
+    import numpy as np
+
+    from covjax.data.loading import picture_digests
+
+    here, there = first.test, other.test
+    same = np.array_equal(here.files, there.files)
+    same = same and np.array_equal(here.labels, there.labels)
+    if same and first.classifier.preprocess == other.classifier.preprocess:
+        same = np.array_equal(picture_digests(here), picture_digests(there))
+    if not same:
+        raise InputError(
+            f"--workdir={other.workdir}: its {len(there)} pictures are not the "
+            f"{len(here)} of {first.workdir}, in the same order and of the same "
+            "classes; runs are compared on the same pictures"
+        )
+
+
+def evaluate(
+    subject: Subject, flags: Any, level: float
+) -> tuple["Predictions", dict[str, Any]]:
+    """Measures one run and writes the result.
+
+    Args:
+      subject: the run and the pictures.
+      flags: of the command.
+      level: of the intervals.
+    """
     from covjax.evaluation.measured import by_source, measured
     from covjax.evaluation.operating_point import OperatingPoint, apply
     from covjax.evaluation.predictions import Predictions
+    from covjax.evaluation.seal import open_test
     from covjax.evaluation.subgroups import by_subgroup
-    from covjax.evaluation.table import external_lines
 
-    classifier = systems.load(workdir)
-    run = systems.read_recipe(workdir)
-    images = pictures(workdir, run, classifier, flags)
+    workdir, classifier, images = subject.workdir, subject.classifier, subject.test
+    if not flags.data:
+        images = open_test(subject, workdir, "the saved classifier", flags.reason)
     predictions = Predictions.of(images, classifier.scores(images.images))
-    names, level = classifier.class_names, run.evaluation.level
-    how: dict[str, Any] = {"level": level, "resamples": run.evaluation.resamples}
+    names, resamples = classifier.class_names, subject.run.evaluation.resamples
+    how: dict[str, Any] = {"level": level, "resamples": resamples}
     metrics: dict[str, Any] = {
         "model": classifier.name,
-        "run": workdir.name,
+        "run": workdir.resolve().name,
         "data": images.name,
         "own_test": not flags.data,
         "files": [Path(word).name for word in (flags.dir, flags.manifest) if word],
+        "asked": asked(flags),
         "classes": list(names),
         **how,
         "test": measured(predictions, names, **how),
@@ -136,34 +214,46 @@ def evaluate(workdir: Path, flags: Any) -> tuple["Predictions", dict[str, Any]]:
     place.mkdir(exist_ok=True)
     predictions.save(place / "predictions.npz")
     write_json(place / "metrics.json", metrics)
-    print("\n".join(external_lines(metrics)))
-    print(f"\nwritten: {place}\n")
     return predictions, metrics
 
 
+def asked(flags: Any) -> dict[str, Any]:
+    """Which pictures of a data set and under which names; only what was given."""
+    found = {
+        "dir": Path(flags.dir).resolve().name if flags.dir else "",
+        "manifest": Path(flags.manifest).name,
+        "map": ",".join(sorted(filter(None, flags.map.split(",")))),
+        "limit": flags.limit,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def words_of(flags: Any) -> str:
-    """A name for the pictures that were asked for; other files have another."""
-    if not flags.data:
-        return "test"
-    if flags.data != "folder":
-        return str(flags.data)
-    places = [str(Path(word).resolve()) for word in (flags.dir, flags.manifest) if word]
-    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()[:6]
-    return f"folder-{Path(places[-1]).stem}-{digest}" if places else "folder"
+    """A name for the pictures that were asked for; others have another."""
+    found = asked(flags)
+    if not found:
+        return flags.data or "test"
+    places = [Path(word).resolve() for word in (flags.dir, flags.manifest) if word]
+    digest = hashlib.sha256(json.dumps([found, *map(str, places)]).encode())
+    words = [flags.data, *(place.stem for place in places[-1:]), digest.hexdigest()[:6]]
+    return "-".join(words)
 
 
-def pictures(
+def own_test(workdir: Path, run: config.Run) -> "ImageSet":
+    """The run's own test split; whoever judges it opens it first."""
+    from covjax import data
+
+    splits = data.load(run.data, progress=True)
+    require_same(workdir, splits)
+    return splits.test
+
+
+def external(
     workdir: Path, run: config.Run, classifier: "Classifier | System", flags: Any
 ) -> "ImageSet":
-    """The pictures to judge, labelled in the network's order of classes."""
-    from covjax import data
+    """Another data set, none of whose pictures is the run's own."""
     from covjax.data.loading import load_whole
-    from covjax.evaluation.seal import open_test
 
-    if not flags.data:
-        splits = data.load(run.data, progress=True)
-        require_same(workdir, splits)
-        return open_test(splits, workdir, "the saved classifier", flags.reason)
     here, there = (
         tuple(Path(word).resolve() if word else None for word in words)
         for words in ((flags.dir, flags.manifest), (run.data.dir, run.data.manifest))
@@ -183,10 +273,50 @@ def pictures(
         classes=(),
         limit=flags.limit,
         split="auto",
+        split_seed=0,  # the same pictures for every run
     )
-    config.check(replace(run, data=wanted))
-    images = load_whole(wanted, classifier.preprocess, progress=True)
-    return match_classes(images, classifier.class_names, flags.map)
+    try:
+        config.check(replace(run, data=wanted))
+        images = load_whole(wanted, classifier.preprocess, progress=True)
+    except InputError as error:
+        message = str(error)
+        for name, flag in FLAGS.items():
+            message = message.replace(name, flag)
+        raise InputError(message) from error
+    matched = match_classes(images, classifier.class_names, flags.map)
+    require_unseen(workdir, images, flags.data)
+    return matched
+
+
+def require_unseen(workdir: Path, images: "ImageSet", name: str) -> None:
+    """Raises `InputError` where pictures of an external set are the run's own.
+
+    They are told by their content, whatever their files are called: as the run
+    prepares them. A run of before this was recorded has no file of it.
+    """
+    import numpy as np
+
+    from covjax.data.loading import picture_digests
+    from covjax.evaluation.final import DIGESTS
+
+    path = workdir / DIGESTS
+    if not path.is_file():
+        return
+    try:
+        recorded = read_arrays(path)
+        own = {split: recorded[split] for split in SPLITS}
+    except DAMAGED as error:
+        raise InputError(f"{path}: damaged: {error!r}") from error
+    found = picture_digests(images)
+    counts = {split: int(np.isin(found, own[split]).sum()) for split in SPLITS}
+    if any(counts.values()):
+        seen = int(np.isin(found, np.concatenate(list(own.values()))).sum())
+        where = ", ".join(f"{n} in the {split}" for split, n in counts.items() if n)
+        raise InputError(
+            f"--data {name}: {seen} of {len(found)} pictures are the run's own, "
+            f"{where} split of {workdir}; leave them out; without --data "
+            "its own test split is measured"
+        )
 
 
 def require_same(workdir: Path, splits: "Splits") -> None:
@@ -196,7 +326,16 @@ def require_same(workdir: Path, splits: "Splits") -> None:
     may be in the test split.
     """
     path = workdir / "data.json"
-    recorded = json.loads(path.read_text())["fingerprints"] if path.is_file() else {}
+    try:
+        fingerprints = json.loads(path.read_text())["fingerprints"]
+        recorded = {split: fingerprints[split] for split in SPLITS}
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; without it nobody knows whether the data set has "
+            "changed since the training"
+        ) from error
+    except (TypeError, *DAMAGED) as error:
+        raise InputError(f"{path}: damaged: {error!r}") from error
     for name, fingerprint in recorded.items():
         if getattr(splits, name).fingerprint() != fingerprint:
             raise InputError(
@@ -230,8 +369,9 @@ def match_classes(
     unknown = [name for name in found if name not in class_names]
     if unknown:
         raise InputError(
-            f"data {images.name}: the network knows {', '.join(class_names)}, not "
-            f"{', '.join(unknown)}; give --map {unknown[0]}={class_names[-1]} or alike"
+            f"data {images.name}: the network does not know {', '.join(unknown)}; give "
+            "--map THEIRS=OURS,... where names mean the same; theirs are "
+            f"{', '.join(images.class_names)}, the network's {', '.join(class_names)}"
         )
     place = np.array([class_names.index(name) for name in found])
     if images.multi_label:
@@ -241,31 +381,6 @@ def match_classes(
     else:
         labels = place[images.labels].astype(np.int32)
     return replace(images, labels=labels, class_names=class_names)
-
-
-def show_comparison(
-    workdirs: Sequence[Path],
-    names: tuple[str, ...],
-    predictions: Sequence["Predictions"],
-) -> None:
-    """Prints each run's difference from the first, with paired tests."""
-    from covjax.evaluation.compare import compare
-
-    print(f"difference from {workdirs[0].name} on the same pictures, 95% interval")
-    for workdir, other in zip(workdirs[1:], predictions[1:], strict=True):
-        rows = compare(other, predictions[0], names, level=0.95, resamples=2000)
-        print(f"\n{workdir.name}")
-        for name in ("auc", "accuracy", "balanced_accuracy"):
-            row = rows.get(name)
-            if row is None or row["estimate"] is None:
-                continue
-            p = f"  p {row['p']:.3g} (DeLong)" if row.get("p") is not None else ""
-            ends = f"no interval: {row.get('reason') or row['method']}"
-            if row["low"] is not None:
-                ends = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-            print(f"  {name:<18}{row['estimate']:+.3f} {ends}{p}")
-        if "mcnemar" in rows:
-            print(f"  McNemar           p {rows['mcnemar']['p']:.3g}")
 
 
 if __name__ == "__main__":

@@ -34,18 +34,25 @@ def main(arguments: Sequence[str]) -> int:
     """Writes the page; returns the exit status."""
     flags = parser().parse_args(arguments)
 
+    from jinja2 import UndefinedError
+
     from covjax.evaluation import page
     from covjax.files import whole, write_json
 
-    files = page.read(flags.workdir, flags.audit)
     try:
+        files = page.read(flags.workdir, flags.audit)
         told = page.content(files)
+        html = page.render(told, page.pictures(flags.workdir, told["heatmaps"]))
     except KeyError as error:
         raise InputError(
             f"{flags.workdir}: its files have no {error}; they must be of this version "
             "of covjax"
         ) from error
-    html = page.render(told, page.pictures(flags.workdir, told["heatmaps"]))
+    except (TypeError, AttributeError, UndefinedError) as error:
+        raise InputError(
+            f"{flags.workdir}: its files must be as this version of covjax writes "
+            f"them: {error}"
+        ) from error
     with whole(flags.workdir / "report.html") as unfinished:
         unfinished.write_text(html, encoding="utf-8")
     write_json(flags.workdir / "report.json", told)

@@ -12,11 +12,15 @@ import pytest
 from PIL import Image
 
 from covjax import cli, config, evaluate, predict
+from covjax.data import load
+from covjax.data.catalog import CATALOG
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.evaluation.explanation import explain, without_parts
+from covjax.evaluation.facts import measured_on
 from covjax.evaluation.familiarity import Familiarity
+from covjax.evaluation.final import record_data
 from covjax.evaluation.predictions import Predictions
 from covjax.inference import Classifier, make_network
 from covjax.systems.finished import without_embeddings
@@ -195,13 +199,102 @@ def test_what_it_was_trained_on_is_no_external_data(run):
         evaluate.main(["--workdir", str(run), "--data", "phantom"])
 
 
+@pytest.fixture
+def trained(run, tmp_path):
+    """The run with the record of its data, and its splits."""
+    shutil.copytree(run, tmp_path / "trained")
+    splits = load(config.Data(size=32))
+    record_data(splits, tmp_path / "trained")
+    return tmp_path / "trained", splits
+
+
+def saved(images, folder):
+    for i, picture in enumerate(images.images):
+        path = folder / NAMES[images.labels[i]] / f"other name {i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[:, :, 0]).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_its_own_pictures_under_other_names_are_no_external_data(
+    trained, tmp_path, part
+):
+    workdir, splits = trained
+    own = getattr(splits, part).subset(np.arange(3))
+    drawn = saved(phantom(32, patients=6, seed=9), tmp_path / "set")
+    count = len(list(drawn.rglob("*.png")))
+    words = ["--workdir", str(workdir), "--data", "folder", "--dir", str(drawn)]
+    assert evaluate.main(words) == 0  # not one of its own
+    for i, picture in enumerate(own.images):
+        Image.fromarray(picture[:, :, 0]).save(drawn / "normal" / f"own {i}.png")
+    told = f"3 of {count + 3} pictures are the run's own, 3 in the {part} split"
+    with pytest.raises(InputError, match=told):
+        evaluate.main(words)
+    assert not (workdir / "openings.jsonl").exists()
+
+
+def test_its_own_phantom_elsewhere_is_no_external_data(trained, tmp_path):
+    words = ["--workdir", str(trained[0]), "--data", "phantom"]
+    with pytest.raises(InputError, match=r"of \d+ pictures are the run's own, \d+ in"):
+        evaluate.main([*words, "--dir", str(tmp_path)])
+    (trained[0] / "digests.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"digests\.npz: damaged"):
+        evaluate.main([*words, "--dir", str(tmp_path)])
+
+
+def test_the_example_of_the_help_has_names_that_exist():
+    *_, data, _, mapping = str(evaluate.parser().epilog).split()
+    theirs, _, ours = mapping.partition("=")
+    assert theirs in CATALOG[data].classes
+    assert ours in NAMES
+
+
 def test_a_data_set_that_changed_is_not_opened(run):
     path = run / "data.json"
-    path.write_text(json.dumps({"fingerprints": {"train": "of another set"}}))
-    with pytest.raises(InputError, match="its train split are not those of its train"):
-        evaluate.main(["--workdir", str(run)])
+    digests = dict.fromkeys(("train", "validation", "test"), "of another set")
+    for text, message in (
+        (json.dumps({"fingerprints": digests}), "its train split are not those of its"),
+        ("[]", r"data\.json: damaged: TypeError"),
+        ("{}", r"data\.json: damaged: KeyError"),
+        ('{"fingerprints": {}}', r"data\.json: damaged: KeyError"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            evaluate.main(["--workdir", str(run)])
     path.unlink()
+    with pytest.raises(InputError, match=r"data\.json: no such file"):
+        evaluate.main(["--workdir", str(run)])
     assert not (run / "openings.jsonl").exists()
+
+
+def test_every_question_has_a_place_of_its_own(run, scans):
+    """The same pictures under other names, or a part of them, are another result."""
+    asked = [[], ["--limit", "3"], ["--map", "normal=covid19,covid19=normal"]]
+    before = set(run.glob("evaluation-*"))
+    found = [external(run, scans, *words) for words in asked]
+    assert len(set(run.glob("evaluation-*")) - before) == 3
+    assert [metrics["test"]["n"] for metrics in found] == [6, 3, 6]
+    assert found[1]["asked"] == {"dir": "scans", "limit": 3}
+    assert [measured_on(metrics) for metrics in found] == [
+        "folder scans",
+        "folder scans, 3 pictures drawn of it",
+        "folder scans, with covid19 as normal, normal as covid19",
+    ]
+    flags = evaluate.parser().parse_args(["--workdir", "a", "--data", "darkcovidnet"])
+    assert evaluate.words_of(flags) == "darkcovidnet"
+    flags.dir = str(scans)
+    assert evaluate.words_of(flags).startswith("darkcovidnet-scans-")
+
+
+def test_bad_words_are_told_as_this_command_has_them(run, tmp_path):
+    for words, message in (
+        ([], "^--dir: must name a folder"),
+        (["--dir", str(tmp_path / "absent")], r"no such folder \(--dir\)"),
+        (["--dir", str(tmp_path), "--limit", "-1"], "--limit=-1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate.main(["--workdir", str(run), "--data", "folder", *words])
 
 
 def test_runs_of_other_classes_are_not_compared(run, classifier, tmp_path):
@@ -217,7 +310,54 @@ def test_a_run_and_its_copy_are_compared(run, scans, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy")
     words = ["--data", "folder", "--dir", str(scans)]
     evaluate.main(["--workdir", str(run), str(tmp_path / "copy"), *words])
-    assert "+0.000 no interval" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "+0.000 no interval" in told
+    assert "copy less run: no interval of AUC, both rank the pictures alike" in told
+    assert "no interval of accuracy, it is the same however the patients are" in told
+
+
+def test_compared_runs_are_one_table(run, scans, classifier, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "other")
+    network = make_network("squeezenet1_1", 3, "float32", {})
+    variables = jax.tree.map(np.asarray, initialise(network, (32, 32, 1), 1))
+    dataclasses.replace(classifier, variables=variables).save(tmp_path / "other")
+    words = ["--data", "folder", "--dir", str(scans)]
+    before = set(run.glob("evaluation-*"))
+    evaluate.main(["--workdir", str(run), str(tmp_path / "other"), *words])
+    (place,) = set(run.glob("evaluation-*")) - before
+    compared = json.loads((place / "comparison.json").read_text())
+    (difference,) = compared["differences"]
+    assert (difference["run"], difference["less"]) == ("other", "run")
+    first, second = compared["runs"]
+    for name in ("auc", "accuracy"):
+        gap = second[name]["estimate"] - first[name]["estimate"]
+        assert difference[name]["estimate"] == pytest.approx(gap)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if "AUC" in line)
+    assert lines[start].split() == ["AUC", "accuracy", "balanced", "accuracy"]
+    assert [line.split("  ")[0] for line in lines[start + 1 : start + 4]] == [
+        "run", "other", "other less run",
+    ]  # fmt: skip
+    assert f" p {difference['auc']['p']:.3g}" in lines[start + 3]
+    assert f" p {difference['mcnemar']['p']:.3g}" in lines[start + 3]
+    assert lines[start + 4] == ""  # no table besides
+
+
+def test_unlike_test_splits_are_refused_before_they_are_opened(trained, tmp_path):
+    workdir, _ = trained
+    shutil.copytree(workdir, tmp_path / "other")
+    values = json.loads((workdir / "config.json").read_text())
+    values["data"] |= {"size": 32, "split_seed": 1}
+    (tmp_path / "other" / "config.json").write_text(json.dumps(values))
+    record_data(load(config.Data(size=32, split_seed=1)), tmp_path / "other")
+    values["data"]["split_seed"] = 0
+    (workdir / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        InputError, match=r"other: its .* pictures are not the .*traine"
+    ):
+        evaluate.main(["--workdir", str(workdir), str(tmp_path / "other")])
+    assert not list(tmp_path.glob("*/openings.jsonl"))
+    assert not list(tmp_path.glob("*/evaluation-test"))
 
 
 def test_runs_of_several_seeds_are_named_one_by_one(classifier, tmp_path):
@@ -229,8 +369,10 @@ def test_runs_of_several_seeds_are_named_one_by_one(classifier, tmp_path):
 
 def test_classes_are_matched_by_name(run, scans):
     (scans / "covid19").rename(scans / "Corona")
-    with pytest.raises(InputError, match=r"not Corona; give --map Corona=covid19"):
+    told = r"not know Corona; .* THEIRS=OURS.* theirs are Corona, normal, pneumonia, .*"
+    with pytest.raises(InputError, match=told + ", ".join(NAMES)) as caught:
         external(run, scans)
+    assert "Corona=" not in str(caught.value)  # which class it is, is not guessed
     assert external(run, scans, "--map", "Corona=covid19")["test"]["n"] == 6
     with pytest.raises(InputError, match="THEIRS=OURS"):
         external(run, scans, "--map", "Corona=flu")

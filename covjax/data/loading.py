@@ -1,5 +1,6 @@
 """From a recipe's data section to three splits, ready to train on."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
 from covjax.data.source import open_source
 from covjax.errors import InputError
+
+CHUNK = 256  # pictures that are decoded at a time for their digests
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,6 +45,10 @@ class Splits:
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures of each class in each split."""
         return {name: getattr(self, name).counts() for name in splits.NAMES}
+
+    def digests(self) -> dict[str, np.ndarray]:
+        """`picture_digests` of each split."""
+        return {name: picture_digests(getattr(self, name)) for name in splits.NAMES}
 
     def table(self) -> str:
         """The counts as a table for the terminal, with the verdict below."""
@@ -123,6 +130,20 @@ def load_whole(
     rows = rows[splits.take(files, labels, data.limit, data.split_seed)]
     chosen = images.subset(rows) if data.feed == "stream" else source.decoded(rows)
     return chosen.select_classes(tuple(data.classes)) if data.classes else chosen
+
+
+def picture_digests(images: ImageSet) -> np.ndarray:
+    """A number for the pixels of each picture, uint64 ``[n]``.
+
+    Equal pictures have equal numbers, whatever their files are called. Streamed
+    pictures are decoded for it, a chunk at a time: as much as an epoch reads.
+    """
+    found = [
+        hashlib.blake2b(picture.tobytes(), digest_size=8).digest()
+        for start in range(0, len(images), CHUNK)
+        for picture in images.images[start : start + CHUNK]
+    ]
+    return np.frombuffer(b"".join(found), "<u8")
 
 
 def _choose(

@@ -256,7 +256,13 @@ def measured_on(metrics: Any) -> str:
     """Which pictures an evaluation was of."""
     if metrics["own_test"]:
         return "its own test split, again"
-    return " ".join([metrics["data"], *metrics["files"]])
+    asked = metrics.get("asked", {})  # which older evaluations do not tell
+    told = " ".join([metrics["data"], *metrics["files"]])
+    if "limit" in asked:
+        told += f", {asked['limit']} pictures drawn of it"
+    if "map" in asked:
+        told += f", with {asked['map'].replace('=', ' as ').replace(',', ', ')}"
+    return told
 
 
 def limitations(metrics: Any) -> list[str]:

@@ -16,12 +16,14 @@ from covjax.evaluation.operating_point import thresholds
 from covjax.evaluation.predictions import Predictions
 from covjax.evaluation.report import freeze, write_report
 from covjax.evaluation.seal import open_test
-from covjax.files import write_json
+from covjax.files import write_arrays, write_json
 from covjax.inference import Classifier, Judged
+
+DIGESTS = "digests.npz"  # of every picture by split: none of them is external data
 
 
 def record_data(splits: Splits, workdir: Path) -> None:
-    """Writes ``data.json``: what the run was trained and judged on."""
+    """Writes what the run was trained and judged on: ``data.json`` and `DIGESTS`."""
     facts = {
         "card": splits.card,
         "verdict": splits.verdict,
@@ -33,6 +35,7 @@ def record_data(splits: Splits, workdir: Path) -> None:
         },
     }
     write_json(workdir / "data.json", facts)
+    write_arrays(workdir / DIGESTS, splits.digests())
 
 
 def finish(

@@ -66,8 +66,8 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         paths["audit.json"] = audit
         if not audit.is_file():
             raise InputError(f"{audit}: no such file; covjax.audit writes audit.json")
-    files = {
-        name: _json(path, path.read_text())
+    files = {  # an audit, which may be of anywhere, has a check of its own
+        name: (_json if name == "audit.json" else _object)(path, path.read_text())
         for name, path in paths.items()
         if path.is_file()
     }
@@ -77,18 +77,18 @@ def read(workdir: Path, audit: Path | None) -> dict[str, Any]:
         path = workdir / name
         if path.is_file():
             lines = path.read_text().splitlines()
-            files[name] = [_json(path, line) for line in lines if line.strip()]
+            files[name] = [_object(path, line) for line in lines if line.strip()]
     if "openings.jsonl" not in files:  # of several seeds or folds: each has its own
         opened = sorted(workdir.glob(f"{REPEATS}/openings.jsonl"))
         rows = [(p, line) for p in opened for line in p.read_text().splitlines()]
         if rows:
             files["openings.jsonl"] = [
-                (row := _json(path, line))
+                (row := _object(path, line))
                 | {"checkpoint": f"{path.parent.name}, {row['checkpoint']}"}
                 for path, line in rows
             ]
     evaluations = {
-        path.parent.name: _json(path, path.read_text())
+        path.parent.name: _object(path, path.read_text())
         for path in sorted(workdir.glob("evaluation-*/metrics.json"))
     }
     if evaluations:
@@ -128,6 +128,13 @@ def _json(path: Path, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def _object(path: Path, text: str) -> dict[str, Any]:
+    found = _json(path, text)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: must be as covjax writes it, not {text[:20]!r}")
+    return found
 
 
 def content(files: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 from covjax import config
 from covjax.data import Splits, load, load_whole
 from covjax.data.imageset import LazyImages
+from covjax.data.loading import picture_digests
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
@@ -151,6 +152,19 @@ class TestFolder:
             np.testing.assert_array_equal(a.files, b.files)
             np.testing.assert_array_equal(a.labels, b.labels)
             np.testing.assert_array_equal(a.images, np.asarray(b.images))
+            np.testing.assert_array_equal(
+                resident.digests()[part], other.digests()[part]
+            )
+
+    def test_digests_are_of_the_pixels_alone(self, folder, monkeypatch):
+        whole = load(asked(folder)).train
+        found = picture_digests(whole)
+        monkeypatch.setattr("covjax.data.loading.CHUNK", 7)
+        changed = whole.images.copy()
+        changed[5, 0, 0] ^= 1
+        other = dataclasses.replace(whole, images=changed, files=whole.files[::-1])
+        assert np.flatnonzero(found != picture_digests(other)).tolist() == [5]
+        assert len(np.unique(found)) == len(whole)
 
     def test_row_order_of_the_manifest_does_not_change_the_split(self, folder):
         before = load(asked(folder))

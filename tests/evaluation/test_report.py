@@ -3,6 +3,7 @@
 import dataclasses
 import html.parser
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -711,6 +712,28 @@ def test_not_a_run(tmp_path, prepare, words):
         report.main(["--workdir", str(tmp_path)])
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{n}.json" for n in ("metrics", "data", "config", "classifier")),
+        "environment.json",
+        "openings.jsonl",
+        "evaluation-elsewhere/metrics.json",
+    ],
+)
+def test_a_damaged_file_is_named(finished, tmp_path, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    (copy / "report.html").unlink(missing_ok=True)
+    (copy / name).write_text("[]")
+    with pytest.raises(InputError, match=rf"{name}: must be as covjax writes it, not"):
+        report.main(["--workdir", str(copy)])
+    (copy / name).write_text('{"test": [], "model": [], "versions": [], "data": []}')
+    with pytest.raises(InputError, match="must be"):
+        report.main(["--workdir", str(copy)])
+    assert not (copy / "report.html").exists()
 
 
 def test_another_audit(finished, tmp_path):

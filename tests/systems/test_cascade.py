@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from covjax import config, evaluate, predict, train
 from covjax.data.phantom import phantom
@@ -92,7 +93,8 @@ def test_row_21_with_a_small_network(tmp_path, predicts_as_evaluated):
     for name in metrics["classes"]:
         (others / name).mkdir(parents=True)
         for file in sorted((tmp_path / "files").iterdir())[:2]:
-            (others / name / file.name).write_bytes(file.read_bytes())
+            mirrored = ImageOps.mirror(Image.open(file))  # its own would be refused
+            mirrored.save(others / name / file.name)
     words = ["--workdir", str(tmp_path), "--data", "folder", "--dir", str(others)]
     assert evaluate.main(words) == 0
     (place,) = tmp_path.glob("evaluation-folder-others-*")
