@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
 from covjax.errors import InputError
-from covjax.files import DAMAGED, REPEATS, read_arrays, write_json
+from covjax.files import CARDS, DAMAGED, REPEATS, read_arrays, write_json
 
 if TYPE_CHECKING:
     from covjax.data import ImageSet, Splits
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from covjax.inference import Classifier
     from covjax.systems import System
 
-CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
 SPLITS = ("train", "validation", "test")
 FLAGS = {  # what stands for a field of the recipe on this command's line
     "config.data.dir": "--dir",

@@ -41,7 +41,7 @@ def assign(images: ImageSet, data: config.Data) -> tuple[np.ndarray, dict[str, A
         data.split == "auto" and bool((images.splits != "").any())
     )
     if data.folds:
-        method = f"fold {data.fold + 1} of {data.folds}"
+        method = f"fold {data.fold} (of 0 to {data.folds - 1})"  # as folders are named
     elif data.test_source:
         method = f"test source {data.test_source}"
     else:

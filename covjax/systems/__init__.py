@@ -13,12 +13,10 @@ from typing import Any
 from covjax import config
 from covjax.data import Splits
 from covjax.errors import InputError
-from covjax.files import REPEATS
+from covjax.files import CARDS, REPEATS
 from covjax.inference import Classifier
 from covjax.systems.finished import System, read_card
 from covjax.systems.segmenter import CARD as SEGMENTER
-
-CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
 
 # Each is a module of this package with a frozen dataclass `Settings`, made of
 # config.system.kwargs; train(run, splits, workdir, settings), which returns what
