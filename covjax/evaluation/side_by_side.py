@@ -101,9 +101,10 @@ def _note(name: str, key: str, row: dict[str, Any], sign: str) -> str:
         return f"{name}: no {COMPARED[key]}, {measure['reason']}"
     if measure["low"] is not None:
         return ""
-    why = "it is the same however the patients are drawn again"
+    why = "as where it always says one class"
+    if sign:
+        why = "as where both decide alike, or each always says one class"
+    why = f"it is the same however the patients of each class are drawn again, {why}"
     if sign and key == "auc":
         why = "both rank the pictures alike, or a class has one patient only"
-    elif sign:
-        why += ", as where both decide alike"
     return f"{name}: no interval of {COMPARED[key]}, {why}"
