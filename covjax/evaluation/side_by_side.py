@@ -76,8 +76,10 @@ def comparison_lines(compared: dict[str, Any]) -> list[str]:
         notes += [note for key in keys if (note := _note(name, key, row, sign))]
     lines += ["", "p: of AUC by DeLong's paired test"]
     if "accuracy" in keys:
-        lines[-1] += ", of accuracy by McNemar's exact test"
-    lines[-1] += "; intervals of the other differences by the paired bootstrap"
+        lines[-1] += (
+            ", of accuracy by McNemar's exact test; intervals of the other differences "
+            "by the paired bootstrap"
+        )
     return [*lines, *notes]
 
 
