@@ -313,7 +313,7 @@ def test_a_run_and_its_copy_are_compared(run, scans, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "+0.000 no interval" in told
     assert "copy less run: no interval of AUC, both rank the pictures alike" in told
-    assert "no interval of accuracy, it is the same however the patients are" in told
+    assert "no interval of accuracy, it is the same however the patients" in told
 
 
 def test_compared_runs_are_one_table(run, scans, classifier, tmp_path, capsys):

@@ -76,8 +76,10 @@ def comparison_lines(compared: dict[str, Any]) -> list[str]:
         notes += [note for key in keys if (note := _note(name, key, row, sign))]
     lines += ["", "p: of AUC by DeLong's paired test"]
     if "accuracy" in keys:
-        lines[-1] += ", of accuracy by McNemar's exact test"
-    lines[-1] += "; intervals of the other differences by the paired bootstrap"
+        lines[-1] += (
+            ", of accuracy by McNemar's exact test; intervals of the other differences "
+            "by the paired bootstrap"
+        )
     return [*lines, *notes]
 
 
@@ -101,9 +103,10 @@ def _note(name: str, key: str, row: dict[str, Any], sign: str) -> str:
         return f"{name}: no {COMPARED[key]}, {measure['reason']}"
     if measure["low"] is not None:
         return ""
-    why = "it is the same however the patients are drawn again"
+    why = "as where it always says one class"
+    if sign:
+        why = "as where both decide alike, or each always says one class"
+    why = f"it is the same however the patients of each class are drawn again, {why}"
     if sign and key == "auc":
         why = "both rank the pictures alike, or a class has one patient only"
-    elif sign:
-        why += ", as where both decide alike"
     return f"{name}: no interval of {COMPARED[key]}, {why}"
