@@ -13,7 +13,8 @@ Markdown.
 
 NAME of --data-dir is a data set of the catalog, or rowNN for rows whose data are a
 folder or a CSV manifest of your own; the result of such a row is read only where it
-is of these very pictures. Words such as --config.data.fold=0 change all rows, and the
+is of these very pictures. Variants without a known figure are run where they are named
+in full: 22:resnet18,two. Words such as --config.data.fold=0 change all rows, and the
 table says so. --list shows the results of such changed recipes where the recipe as it
 stands has none.
 """
@@ -182,7 +183,10 @@ def chosen(words: Sequence[str]) -> list[Row]:
                 f"row {word!r}: must be one of {', '.join(variants) or '1 to 22'}"
             )
     return [
-        row for row in ROWS if not words or row.key in words or str(row.number) in words
+        row
+        for row in ROWS
+        if row.key in words
+        or (row.reported and (not words or str(row.number) in words))
     ]
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -98,6 +99,36 @@ def test_every_row_of_the_survey_is_there():
     assert len({row.key for row in ROWS}) == len(ROWS)
 
 
+@pytest.mark.parametrize("number", range(1, 23))
+def test_every_variant_of_a_recipe_has_a_row(number):
+    """But for the steps before a system's training."""
+    (path,) = survey.RECIPES.glob(f"row{number:02d}_*.py")
+    with pytest.raises(InputError) as error:
+        cli.load_config(f"{path}:unheard-of", [])
+    groups = re.search(r"must be one of (.*)", str(error.value))[1].split(
+        "; or one of "
+    )
+    variants = {
+        ",".join(words)
+        for words in itertools.product(*(group.split(", ") for group in groups[:-1]))
+    }
+    steps = {"pretraining", "segmentation"}
+    assert {row.variant for row in ROWS if row.number == number} == variants - steps
+
+
+def test_rows_without_a_figure_are_named_in_full(trained, capsys):
+    keys = {"22:densenet201,three", "22:densenet201,two", "22:chexnet,two"}
+    assert {row.key for row in survey.chosen(["22"])} == keys
+    assert all(row.reported for row in survey.chosen([]))
+    assert [row.key for row in survey.chosen(["22:resnet18,two"])] == [
+        "22:resnet18,two"
+    ]
+    assert survey.main(["22:resnet18,two", "4:confidence", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "AUC 83.61 %, sensitivity 71.70 %, other data (Zhang 2020" in lines[2]
+    assert "no figure known (Chowdhury 2020" in lines[3]
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_recipes_know_the_variants(row):
     assert survey.load(row, False, []).data.name != "phantom"
@@ -114,7 +145,7 @@ def test_one_epoch_is_no_plural():
 def test_networks_of_a_system_have_a_start_too():
     by_key = {row.key: protocol(survey.load(row, False, [])) for row in ROWS}
     assert "pretrained, 50 epochs, sgd" in by_key["13"]
-    assert by_key["20"].endswith("; pretrained, not fine-tuned")
+    assert by_key["20:flat,early"].endswith("; pretrained, not fine-tuned")
     assert "from scratch" in by_key["8:three"]
 
 
