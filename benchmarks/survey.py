@@ -12,22 +12,24 @@ goes on in its work directory. At the end stands the table of the chosen rows, i
 Markdown.
 
 NAME of --data-dir is a data set of the catalog, or rowNN for rows whose data are a
-folder or a CSV manifest of your own. Words such as --config.data.fold=0 change all
-rows, and the table says so. --list shows the results of such changed recipes where
-the recipe as it stands has none.
+folder or a CSV manifest of your own; the result of such a row is read only where it
+is of these very pictures. Variants without a known figure are run where they are named
+in full: 22:resnet18,two. Words such as --config.data.fold=0 change all rows, and the
+table says so. --list shows the results of such changed recipes where the recipe as it
+stands has none.
 """
 
 import argparse
 import contextlib
 import hashlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.survey_child import train
 from benchmarks.survey_rows import ROWS, Row
 from benchmarks.survey_table import Line, cells, markdown, protocol
 from covjax import cli, config
@@ -35,6 +37,8 @@ from covjax.errors import InputError
 
 RECIPES = Path(__file__).resolve().parents[1] / "configs" / "survey"
 SCRIPT = {False: "survey", True: "survey_smoke"}  # of the results files
+OF_A_PLACE = ("data.dir", "data.manifest")
+Fingerprints = dict[str, str]  # as data.json has them
 
 
 def parser() -> cli.Parser:
@@ -66,22 +70,22 @@ def parser() -> cli.Parser:
 def main(arguments: Sequence[str]) -> int:
     """Runs the rows; returns 1 where one has failed."""
     flags, overrides = parser().parse_known_args(arguments)
-    for word in cli.split_dictionary_entries(overrides)[0]:
-        cli.check_field(word)
+    check_words(overrides)
     rows = chosen(flags.rows)
     places = data_places(flags.data_dir)
+    runs = loaded(rows, flags.smoke, overrides)
     told, status = [], 0
-    for row in rows:
-        line, why, code = None, "not run: interrupted before", 0
-        try:
-            run = load(row, flags.smoke, overrides)
-        except InputError as error:
-            told.append(cells(row, "", None, f"not run: {error}", ""))
+    for row, run in zip(rows, runs, strict=True):
+        if isinstance(run, InputError):
+            told.append(cells(row, "", None, f"not run: {run}", ""))
             continue
+        line, why, code = None, "not run: interrupted before", 0
         if status <= 1:  # not after an interruption
             line, why, code = once(row, run, flags, places, overrides)
         status = max(status, code)
-        others = changed(row, flags.smoke) if line is None and flags.list else []
+        others = []
+        if line is None and flags.list and not own_place(row, run, places):
+            others = changed(row, flags.smoke)
         for other in others:
             words = other["overrides"]
             how = protocol(load(row, flags.smoke, words), words)
@@ -92,6 +96,35 @@ def main(arguments: Sequence[str]) -> int:
     if flags.smoke:
         print("\nRehearsal on the phantom: the measured figures say nothing.")
     return status
+
+
+def check_words(overrides: Sequence[str]) -> None:
+    """Raises `InputError` for a field that is none, and for one that places data."""
+    for word in cli.split_dictionary_entries(overrides)[0]:
+        cli.check_field(word)
+        if word.partition("=")[0].removeprefix("--config.") in OF_A_PLACE:
+            raise InputError(f"{word}: must be given as --data-dir NAME=DIR")
+
+
+def loaded(
+    rows: Sequence[Row], smoke: bool, overrides: Sequence[str]
+) -> list[config.Run | InputError]:
+    """Each row's recipe, or why the overrides do not fit it.
+
+    Raises:
+      InputError: they fit none.
+    """
+    runs: list[config.Run | InputError] = []
+    for row in rows:
+        try:
+            runs.append(load(row, smoke, overrides))
+        except InputError as error:
+            runs.append(error)
+    if isinstance(runs[0], InputError) and not any(
+        isinstance(run, config.Run) for run in runs
+    ):
+        raise runs[0]
+    return runs
 
 
 def once(
@@ -106,7 +139,14 @@ def once(
     Returns:
       The result, or None and why there is none; and the status.
     """
-    line = finished(row, run, flags.smoke)
+    seen: Fingerprints = {}
+    if own_place(row, run, places):
+        words = [*overrides, *data_words(row, run, places)]
+        try:
+            seen = fingerprints(load(row, flags.smoke, words))
+        except InputError as error:
+            return None, f"failed: {error}", 1
+    line = finished(row, run, flags.smoke, seen)
     if line is not None:
         return line, "", 0
     try:
@@ -116,16 +156,18 @@ def once(
     if flags.list:
         return None, "not run yet", 0
     parts = [f"row{row.number:02d}", *row.variant.split(","), digest(run)]
+    parts += [short(seen)] if seen else []
     place = flags.workdir / "-".join(filter(None, parts))
     uninterrupted, start = not place.exists(), time.perf_counter()
-    status = train([
+    status, reason = train([
         "--config", source(row, flags.smoke), "--workdir", str(place), *overrides,
         *words,
     ])  # fmt: skip
     if status > 128:
         return None, "interrupted: the same command goes on", status
     if status:
-        return None, f"failed with status {status}", 1
+        why = f"failed with status {status}"
+        return None, f"{why}: {reason}" if reason else why, 1
     seconds = time.perf_counter() - start
     took = {"seconds": seconds, "uninterrupted": uninterrupted}
     return record(row, run, flags.smoke, place, overrides, took), "", 0
@@ -141,7 +183,10 @@ def chosen(words: Sequence[str]) -> list[Row]:
                 f"row {word!r}: must be one of {', '.join(variants) or '1 to 22'}"
             )
     return [
-        row for row in ROWS if not words or row.key in words or str(row.number) in words
+        row
+        for row in ROWS
+        if row.key in words
+        or (row.reported and (not words or str(row.number) in words))
     ]
 
 
@@ -189,10 +234,11 @@ def data_words(row: Row, run: config.Run, places: dict[str, str]) -> list[str]:
 
     own = f"row{row.number:02d}"
     if run.data.name == "folder":
-        if own not in places:
+        place = own_place(row, run, places)
+        if not place:
             raise InputError(f"{data_paragraph(row)} Then --data-dir {own}=LIST.csv")
-        kind = "dir" if Path(places[own]).is_dir() else "manifest"
-        return [f"--config.data.{kind}={places[own]}"]
+        kind = "dir" if Path(place).is_dir() else "manifest"
+        return [f"--config.data.{kind}={place}"]
     name = run.data.name
     place = places.get(own) or places.get(name) or str(default_dir(name))
     if find_prepared(name, Path(place)) is None:
@@ -205,24 +251,33 @@ def data_words(row: Row, run: config.Run, places: dict[str, str]) -> list[str]:
     return [f"--config.data.dir={place}"]
 
 
+def own_place(row: Row, run: config.Run, places: dict[str, str]) -> str:
+    """Where a folder or manifest for this row lies; "" without, and for other rows."""
+    own = f"row{row.number:02d}"
+    return places.get(own, "") if run.data.name == "folder" else ""
+
+
+def fingerprints(run: config.Run) -> Fingerprints:
+    """What ``data.json`` will have of the run's pictures, once it has finished."""
+    from covjax import data
+    from covjax.data import splits
+    from covjax.evaluation import repeats
+
+    if repeats.kind(run) == "fold":
+        found = {}
+        for fold in range(run.data.folds):
+            parts = data.load(replace(run.data, fold=fold), progress=True)
+            found[f"test of fold {fold}"] = parts.test.fingerprint()
+        return found
+    parts = data.load(run.data, progress=True)
+    return {name: getattr(parts, name).fingerprint() for name in splits.NAMES}
+
+
 def data_paragraph(row: Row) -> str:
     """What the recipe's docstring says of its data."""
     text = Path(source(row, False).partition(":")[0]).read_text()
     _, found, rest = text.partition("\nData: ")
     return " ".join((rest if found else text).partition("\n\n")[0].split())
-
-
-def train(words: Sequence[str]) -> int:
-    """Runs covjax.train, which ends its epoch at Ctrl-C; returns its status."""
-    command = [sys.executable, "-m", "covjax.train", *words]
-    print(" ".join(["\npython", *command[1:]]), file=sys.stderr)
-    child = subprocess.Popen(command, stdout=sys.stderr)
-    while True:
-        try:
-            status = child.wait()
-        except KeyboardInterrupt:
-            continue  # the child has had it as well, and saves
-        return 128 - status if status < 0 else status
 
 
 def recipe(run: config.Run) -> dict[str, Any]:
@@ -250,7 +305,12 @@ def digest(run: config.Run) -> str:
         for name, value in fields.items()
         if value != usual[section][name]
     }
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]
+    return short(said)
+
+
+def short(values: dict[str, Any]) -> str:
+    """Eight letters for them, in the name of a work directory."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
 def lines_of(row: Row, smoke: bool) -> list[Line]:
@@ -265,9 +325,17 @@ def lines_of(row: Row, smoke: bool) -> list[Line]:
     ]
 
 
-def finished(row: Row, run: config.Run, smoke: bool) -> Line | None:
-    """The row's latest result with this very recipe, on any device."""
-    found = [line for line in lines_of(row, smoke) if same(line["recipe"], run)]
+def finished(row: Row, run: config.Run, smoke: bool, seen: Fingerprints) -> Line | None:
+    """The row's latest result with this very recipe, on any device.
+
+    Where pictures are `seen`, only one that is known to be of them.
+    """
+    found = [
+        line
+        for line in lines_of(row, smoke)
+        if same(line["recipe"], run)
+        and (not seen or line.get("pictures", {}).get("fingerprints") == seen)
+    ]
     return max(found, key=lambda line: line["time"]) if found else None
 
 
@@ -304,10 +372,21 @@ def record(
     places = [json.loads((log.parent / "environment.json").read_text()) for log in logs]
     line = {
         # as typed, but for the places of this machine
-        "command": " ".join(["python -m benchmarks.survey", row.key, *overrides]),
+        "command": " ".join(
+            filter(
+                None,
+                [
+                    "python -m benchmarks.survey",
+                    row.key,
+                    "--smoke" * smoke,
+                    *overrides,
+                ],
+            )
+        ),
         "row": row.key,
         "recipe": recipe(run),
         "data": metrics["card"]["name"],
+        "pictures": pictures(json.loads((place / "data.json").read_text())),
         "overrides": overrides,
         "measured": {name: value_at(metrics, path) for name, path in row.measures}
         | {"AUC": metrics["test"]["overall"]["auc"]},
@@ -329,10 +408,19 @@ def record(
     return harness.read_results(path)[-1]
 
 
+def pictures(data: dict[str, Any]) -> dict[str, Any]:
+    """What tells these pictures from others: ``data.json`` without its names."""
+    counts: dict[str, int] = {}
+    for split in data["counts"].values():
+        for name, number in split.items():
+            counts[name] = counts.get(name, 0) + number
+    return {"counts": counts, "fingerprints": data["fingerprints"]}
+
+
 def value_at(metrics: Any, path: str) -> Any:
     """The entry at a dotted path of ``metrics.json``; None where a part is missing."""
     for name in path.split("."):
-        metrics = None if metrics is None else metrics[name]
+        metrics = None if metrics is None else metrics.get(name)
     return metrics
 
 

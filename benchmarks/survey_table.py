@@ -49,7 +49,7 @@ def cells(
     row: Row, how: str, line: Line | None, why: str, data: str
 ) -> tuple[str, ...]:
     """One line of the table: a result, or why there is none, on which data."""
-    reported = f"{row.reported} ({row.source})"
+    reported = f"{row.reported or 'no figure known'} ({row.source})"
     if line is None:
         # a row on a folder: `why` says which pictures
         name = "" if data == "folder" else data
@@ -59,13 +59,24 @@ def cells(
     return (
         row.key,
         row.system,
-        line["data"],
+        pictures(line),
         how,
         reported,
         "; ".join(f"{name} {figure(m)}" for name, m in line["measured"].items()),
         spread(line["repeats"]),
         ", ".join([time, *line["trained_on"]]),
     )
+
+
+def pictures(line: Line) -> str:
+    """``folder: 65 normal, 295 COVID-19``: a folder's name alone says nothing."""
+    name = line["data"]
+    if "pictures" in line:
+        counts = line["pictures"]["counts"].items()
+        return f"{name}: {', '.join(f'{number} {of}' for of, number in counts)}"
+    if name == "folder":  # of before they were written down
+        return f"{name}: {line['measured']['AUC']['n']} test pictures, not told which"
+    return name
 
 
 def figure(measure: dict[str, Any] | None) -> str:

@@ -1,14 +1,22 @@
 """The survey's table: rows run once, resume, and are never estimated."""
 
+import itertools
 import json
+import re
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import harness, survey
 from benchmarks.survey_rows import ROWS
 from benchmarks.survey_table import figure, markdown, protocol, spread
-from covjax import config
+from covjax import cli, config, data
 from covjax.errors import InputError
+from covjax.evaluation import folds, repeats
+from covjax.evaluation.final import record_data
 
 HALF = {"estimate": 0.5, "low": 0.25, "high": 0.75}
 METRICS = {
@@ -42,7 +50,13 @@ def trained(tmp_path, monkeypatch):
             where = json.dumps({"device": device})
             (place / fold / "environment.json").write_text(where)
         (place / "metrics.json").write_text(json.dumps(METRICS))
-        return 0
+        told = {"counts": {"test": {"a": 1}}, "fingerprints": {"test": "0"}}
+        (place / "data.json").write_text(json.dumps(told))
+        overrides = [word for word in words if word.startswith("--config.")]
+        run = cli.load_config(words[words.index("--config") + 1], overrides)
+        if run.data.name == "folder":
+            record_data(data.load(run.data), place)
+        return 0, ""
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COVJAX_DATA_DIR", str(tmp_path))
@@ -59,9 +73,60 @@ def pictures(tmp_path):
     return f"darkcovidnet={tmp_path / 'secret'}"
 
 
+@pytest.fixture
+def listed(tmp_path):
+    """A manifest for row 13, and its pictures."""
+    draw, lines = np.random.default_rng(0), ["path,label"]
+    for label, i in itertools.product(("normal", "pneumonia", "COVID-19"), range(10)):
+        name = f"{label}{i}.png"
+        pixels = draw.integers(0, 256, (32, 32), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        lines.append(f"{name},{label}")
+    place = tmp_path / "LIST.csv"
+    place.write_text("\n".join(lines) + "\n")
+    return place
+
+
+RANDOM = "--config.system.kwargs.networks={'mobilenet_v2': '', 'squeezenet1_1': ''}"
+
+
+def result(capsys):
+    return capsys.readouterr().out.splitlines()[2]
+
+
 def test_every_row_of_the_survey_is_there():
     assert {row.number for row in ROWS} == set(range(1, 23))
     assert len({row.key for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("number", range(1, 23))
+def test_every_variant_of_a_recipe_has_a_row(number):
+    """But for the steps before a system's training."""
+    (path,) = survey.RECIPES.glob(f"row{number:02d}_*.py")
+    with pytest.raises(InputError) as error:
+        cli.load_config(f"{path}:unheard-of", [])
+    groups = re.search(r"must be one of (.*)", str(error.value))[1].split(
+        "; or one of "
+    )
+    variants = {
+        ",".join(words)
+        for words in itertools.product(*(group.split(", ") for group in groups[:-1]))
+    }
+    steps = {"pretraining", "segmentation"}
+    assert {row.variant for row in ROWS if row.number == number} == variants - steps
+
+
+def test_rows_without_a_figure_are_named_in_full(trained, capsys):
+    keys = {"22:densenet201,three", "22:densenet201,two", "22:chexnet,two"}
+    assert {row.key for row in survey.chosen(["22"])} == keys
+    assert all(row.reported for row in survey.chosen([]))
+    assert [row.key for row in survey.chosen(["22:resnet18,two"])] == [
+        "22:resnet18,two"
+    ]
+    assert survey.main(["22:resnet18,two", "4:confidence", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "AUC 83.61 %, sensitivity 71.70 %, other data (Zhang 2020" in lines[2]
+    assert "no figure known (Chowdhury 2020" in lines[3]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
@@ -80,7 +145,7 @@ def test_one_epoch_is_no_plural():
 def test_networks_of_a_system_have_a_start_too():
     by_key = {row.key: protocol(survey.load(row, False, [])) for row in ROWS}
     assert "pretrained, 50 epochs, sgd" in by_key["13"]
-    assert by_key["20"].endswith("; pretrained, not fine-tuned")
+    assert by_key["20:flat,early"].endswith("; pretrained, not fine-tuned")
     assert "from scratch" in by_key["8:three"]
 
 
@@ -152,16 +217,99 @@ def test_the_list_shows_changed_recipes_where_there_is_no_other(
     assert "changed" not in "".join(listed())
 
 
-def test_settings_of_a_system_can_be_changed(trained, tmp_path, monkeypatch):
-    word = "--config.system.kwargs.networks={'resnet18': ''}"
-    words = ["13", "--data-dir", f"row13={tmp_path}", word]
-    monkeypatch.setattr("sys.argv", ["survey.py", *words])
+def test_settings_of_a_system_can_be_changed(trained, listed):
+    assert survey.main(["13", "--data-dir", f"row13={listed}", RANDOM]) == 0
+    assert RANDOM in trained[0]
+
+
+def test_a_result_of_a_folder_is_of_its_pictures(trained, listed, capsys):
+    words = ["13", "--data-dir", f"row13={listed}", RANDOM]
+    for _ in range(2):
+        assert survey.main(words) == 0
+        cells = result(capsys).split(" | ")
+        assert cells[2] == "drawn: 10 normal, 10 pneumonia, 10 COVID-19"
+        assert "accuracy 50.0 %" in cells[5]
+    assert len(trained) == 1
+
+    picture = listed.parent / "normal3.png"
+    before = picture.read_bytes()
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(picture)
+    assert survey.main([*words, "--list"]) == 0
+    assert "not run yet" in result(capsys)
     assert survey.main(words) == 0
-    assert word in trained[0]
+    assert len(trained) == 2
+    first, second = (words[words.index("--workdir") + 1] for words in trained)
+    assert first != second  # else covjax.train would read the first one's result
+    picture.write_bytes(before)
+    capsys.readouterr()
+    assert survey.main([*words, "--list"]) == 0
+    assert "accuracy 50.0 %" in result(capsys)
+    assert len(trained) == 2
+
+
+def test_an_old_result_is_listed_but_nobodys_own(trained, listed, capsys):
+    """Of before the pictures were written down."""
+    repository = Path(survey.__file__).parent / "results" / "survey-cpu2.jsonl"
+    harness.RESULTS.mkdir()
+    shutil.copy(repository, harness.RESULTS)
+    assert survey.main(["13", "--list"]) == 0
+    row = result(capsys)
+    assert "| folder: 85 test pictures, not told which |" in row
+    assert "accuracy 67.1 %" in row
+    assert survey.main(["13", "--list", "--data-dir", f"row13={listed}"]) == 0
+    assert "not run yet" in result(capsys)
+    assert survey.main(["13", "--data-dir", f"row13={listed}", RANDOM]) == 0
+    assert "accuracy 50.0 %" in result(capsys)
+    assert len(trained) == 1
+
+
+def test_a_list_of_absent_pictures_has_failed(trained, tmp_path, capsys):
+    place = tmp_path / "LIST.csv"
+    place.write_text("path,label\nabsent.png,normal\n")
+    shutil.copytree(Path(survey.__file__).parent / "results", harness.RESULTS)
+    assert survey.main(["13", "--data-dir", f"row13={place}", RANDOM]) == 1
+    row = result(capsys)
+    assert "failed: " in row
+    assert "%]" not in row
+    assert not trained
+
+
+def test_fingerprints_are_those_of_the_folds(listed, tmp_path):
+    run = config.Run()
+    run.data = config.Data(
+        name="folder", manifest=str(listed), size=32, split="image", folds=3
+    )
+    places = {}
+    for repeat in repeats.plan(run, tmp_path):
+        repeat.place.mkdir()
+        record_data(data.load(repeat.run.data), repeat.place)
+        places[repeat.number] = repeat.place
+    joined = folds.joined_data(places, run.data)
+    assert survey.fingerprints(run) == joined["fingerprints"]
+    counts = {"COVID-19": 10, "normal": 10, "pneumonia": 10}
+    assert survey.pictures(joined)["counts"] == counts
+
+
+def test_a_rehearsal_says_so_in_its_command(trained, monkeypatch, tmp_path):
+    assert survey.main(["8:two", "--smoke", "--config.train.seed=1"]) == 0
+    (results,) = (tmp_path / "results").glob("*.jsonl")
+    command = json.loads(results.read_text())["command"]
+    assert command == "python -m benchmarks.survey 8:two --smoke --config.train.seed=1"
+
+
+def test_words_that_fit_some_rows_leave_the_others_out(trained, pictures, capsys):
+    words = ["8:two", "9:two", "--data-dir", pictures, "--config.data.fold=4"]
+    assert survey.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "accuracy 50.0 %" in lines[2]
+    assert "not run: config.data.fold" in lines[3]
+    assert len(trained) == 1
 
 
 def test_after_an_interruption_no_row_is_begun(trained, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(survey, "train", lambda words: trained.append(words) or 130)
+    monkeypatch.setattr(
+        survey, "train", lambda words: trained.append(words) or (130, "")
+    )
     assert survey.main(["8", "--data-dir", pictures]) == 130
     lines = capsys.readouterr().out.splitlines()
     assert "interrupted: the same command goes on" in lines[2]
@@ -170,9 +318,14 @@ def test_after_an_interruption_no_row_is_begun(trained, pictures, capsys, monkey
 
 
 def test_a_failed_row_does_not_stop_the_others(trained, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(survey, "train", lambda words: trained.append(words) or 2)
+    told = [(2, "a.png: no picture"), (1, "")]
+    monkeypatch.setattr(
+        survey, "train", lambda words: trained.append(words) or told[len(trained) - 1]
+    )
     assert survey.main(["8", "--data-dir", pictures]) == 1
-    assert capsys.readouterr().out.count("failed with status 2") == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert "| failed with status 2: a.png: no picture |" in lines[2]
+    assert "| failed with status 1 |" in lines[3]
     assert len(trained) == 2
 
 
@@ -183,6 +336,10 @@ def test_a_failed_row_does_not_stop_the_others(trained, pictures, capsys, monkey
         (["--data-dir", "islam=absent"], "absent does not exist"),
         (["--config.data.fould=0"], "fould"),
         (["--smok"], "--smok"),
+        (["--config.train.epochs=x"], "epochs=x: must be of type int"),
+        (["--config.data.fold=9"], "config.data.fold"),
+        (["--config.data.manifest=a.csv"], "must be given as --data-dir"),
+        (["--config.data.dir", "a"], "must be given as --data-dir"),
     ],
 )
 def test_bad_words_are_one_line(trained, words, message):
