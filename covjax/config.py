@@ -256,6 +256,15 @@ def get(run: Run, path: str) -> Any:
     return value
 
 
+def check_range(name: str, value: float, low: float | None, high: float | None) -> None:
+    """Raises `InputError` unless the value is from `low` to `high`; None: unbounded."""
+    too_low = low is not None and not value >= low  # also catches NaN
+    too_high = high is not None and not value <= high
+    if too_low or too_high:
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"{name}={value!r}: must be {bounds}")
+
+
 def check(run: Run) -> None:
     """Raises `InputError` for the first value that is not allowed."""
     for path, allowed in CHOICES.items():
@@ -264,12 +273,7 @@ def check(run: Run) -> None:
                 f"config.{path}={get(run, path)!r}: must be one of {', '.join(allowed)}"
             )
     for path, (low, high) in RANGES.items():
-        value = get(run, path)
-        too_low = low is not None and not value >= low  # also catches NaN
-        too_high = high is not None and not value <= high
-        if too_low or too_high:
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise InputError(f"config.{path}={value!r}: must be {bounds}")
+        check_range(f"config.{path}", get(run, path), low, high)
     data = run.data
     if len(data.fractions) != 3 or abs(sum(data.fractions) - 1) > 1e-6:
         raise InputError(

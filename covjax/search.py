@@ -247,7 +247,6 @@ The best of several trials by one validation split: its validation figure is opt
 """
 
 from covjax import config
-from covjax.files import whole
 
 RUN = {values}
 

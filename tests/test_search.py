@@ -96,6 +96,7 @@ def test_interrupted_it_goes_on_and_writes_the_best(
     tied = [values for score, values in scores.values() if score == best]
     assert json.loads(json.dumps(found)) in tied
     assert f"validation accuracy {best:.4f}" in out
+    assert (place / "best.py").read_text().count("import ") == 1  # what it needs
     assert recipe.data == cli.load_config(RECIPE, SMALL).data
     assert recipe.train.epochs == 2
     smoke = runpy.run_path(str(place / "best.py"))["get_config"]("smoke")

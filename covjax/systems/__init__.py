@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from covjax import config
 from covjax.data import Splits
@@ -32,14 +32,18 @@ SYSTEMS: tuple[str, ...] = (
     "segmentation",
 )
 
-# what a setting must be, by the type of its default
-KINDS = {
+Ranges = dict[str, tuple[float, float | None]]  # field: least, most; None: unbounded
+
+# what a setting must be, by the annotation of its field
+KINDS: dict[Any, str] = {
     bool: "True or False",
     int: "a whole number",
     float: "a number",
     str: "text",
-    tuple: "a tuple",
-    dict: "a dictionary",
+    tuple[str, ...]: "a tuple of text",
+    tuple[dict[str, Any], ...]: "a tuple of dictionaries",
+    dict[str, Any]: "a dictionary whose names are text",
+    dict[str, str]: "a dictionary of text",
 }
 
 
@@ -113,33 +117,57 @@ def known(name: str) -> str:
 
 
 def read_settings(settings: type, system: config.System) -> Any:
-    """The settings of a system, made of ``config.system.kwargs``.
+    """The settings of a system, made of ``config.system.kwargs``; see `changed`."""
+    return changed(settings(), system.kwargs, "config.system.kwargs")
+
+
+def changed(usual: Any, values: Any, where: str) -> Any:
+    """A dataclass of settings with other values, each of the kind of its field.
+
+    Args:
+      usual: the dataclass with what stands where nothing is said.
+      values: by name of the field; what a user wrote.
+      where: the user wrote it.
 
     Raises:
-      InputError: for a name that the system does not know, or a value of another type
-        than the default.
+      InputError: for a name that it does not have, or a value of another kind.
     """
-    usual = settings()
-    fields = [field.name for field in dataclasses.fields(settings)]
-    for name, value in system.kwargs.items():
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields)
+    kinds = {field.name: field.type for field in dataclasses.fields(usual)}
+    if not _is(values, dict[str, Any]):
+        raise InputError(
+            f"{where}={values!r}: must be a dictionary with any of {', '.join(kinds)}"
+        )
+    for name, value in values.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds)
             raise InputError(
-                f"config.system.kwargs: {system.name} has no {name!r}; it has "
-                f"{', '.join(near or fields)}"
+                f"{where}: has no {name!r}; it has {', '.join(near or kinds)}"
             )
-        default = getattr(usual, name)
-        if not _like(value, default):
+        if not _is(value, kinds[name]):
             raise InputError(
-                f"config.system.kwargs.{name}={value!r}: must be "
-                f"{KINDS[type(default)]}, such as {default!r}"
+                f"{where}.{name}={value!r}: must be {KINDS[kinds[name]]}, such as "
+                f"{getattr(usual, name)!r}"
             )
-    return settings(**system.kwargs)
+    return dataclasses.replace(usual, **values)
 
 
-def _like(value: Any, default: Any) -> bool:
-    """Whether a value may stand where the default does."""
-    if isinstance(value, bool) or isinstance(default, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    wider = {float: (int, float), tuple: (list, tuple)}  # JSON knows no tuples
-    return isinstance(value, wider.get(type(default), type(default)))
+def check_ranges(settings: Any, ranges: Ranges, where: str) -> None:
+    """Raises `InputError` for the first field that is not within its range."""
+    for name, (low, high) in ranges.items():
+        config.check_range(f"{where}.{name}", getattr(settings, name), low, high)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of the kind of an annotation in `KINDS`."""
+    if kind is Any:
+        return True
+    inner = get_args(kind)
+    if get_origin(kind) is tuple:  # lists too: JSON knows no tuples
+        return isinstance(value, (list, tuple)) and all(_is(v, inner[0]) for v in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            _is(k, inner[0]) and _is(v, inner[1]) for k, v in value.items()
+        )
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -6,19 +6,27 @@ vectors and seed fit it again in seconds.
 """
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from covjax.data.splits import k_fold
 from covjax.errors import InputError
-from covjax.systems import resampling, selection
+from covjax.systems import Ranges, check_ranges, resampling, selection
 from covjax.systems.hierarchy import HierarchicalTree
 
 MARGINS = ("linear_svm", "rbf_svm")  # give distances, not probabilities
 CLASSIFIERS = (*MARGINS, "knn", "random_forest", "mlp", "hierarchical_tree")
 INNER_FOLDS = 3  # of the feature selection; covjax's choice
+PIPELINE = "config.system.kwargs.pipeline"  # where users write it
+RANGES: Ranges = {
+    "select_count": (1, None),
+    "population": (1, None),
+    "iterations": (0, None),
+}
 SELECTION_TREES = 10  # of the forest that scores features (Toğaçar's notebook)
 
 
@@ -55,17 +63,18 @@ class Pipeline:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(
-                    f"config.system.kwargs.pipeline.{name}={getattr(self, name)!r}: "
-                    f"must be one of {', '.join(allowed)}"
+                    f"{PIPELINE}.{name}={getattr(self, name)!r}: must be one of "
+                    f"{', '.join(allowed)}"
                 )
+        check_ranges(self, RANGES, PIPELINE)
         if (self.classifier == "hierarchical_tree") != bool(self.hierarchy):
             raise InputError(
-                "config.system.kwargs.pipeline.hierarchy: belongs to the classifier "
+                f"{PIPELINE}.hierarchy: belongs to the classifier "
                 "'hierarchical_tree', which needs it"
             )
         if self.hierarchy and set(self.hierarchy) != set(class_names):
             raise InputError(
-                "config.system.kwargs.pipeline.hierarchy: must have a path for each of "
+                f"{PIPELINE}.hierarchy: must have a path for each of "
                 f"{', '.join(class_names)}"
             )
 
@@ -141,11 +150,17 @@ def fit_pipeline(
       seed: of everything that is random.
 
     Raises:
-      InputError: for settings that do not fit, also those that scikit-learn refuses.
+      InputError: for settings that do not fit, also those that scikit-learn refuses,
+        and for vectors of one class alone.
     """
     import sklearn
 
     pipeline.check(class_names)
+    if len(np.unique(labels)) < 2:
+        raise InputError(
+            f"data: all training pictures are {class_names[labels[0]]}; "
+            f"{pipeline.classifier} needs two classes"
+        )
     rng = np.random.default_rng(seed)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 0, scale, 1)
@@ -155,7 +170,7 @@ def fit_pipeline(
         scaled[:, columns], labels, pipeline.resample, rng
     )
     estimator, converged = fit_estimator(vectors, targets, class_names, pipeline, seed)
-    return Fitted(
+    fitted = Fitted(
         mean=mean,
         scale=scale,
         columns=columns,
@@ -171,6 +186,41 @@ def fit_pipeline(
             "scikit_learn": sklearn.__version__,
         },
     )
+    with refusals(pipeline):  # some are told only to who asks
+        fitted.probabilities(features[:1])
+    return fitted
+
+
+def rehearse(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    class_names: tuple[str, ...],
+    pipeline: Pipeline,
+    seed: int,
+) -> None:
+    """Fits the pipeline to made-up vectors of the pictures, with their labels.
+
+    What it refuses is known so before networks are trained. Arguments and errors are
+    those of `fit_pipeline`.
+    """
+    classes = np.eye(len(class_names))[labels]
+    vectors = classes + np.random.default_rng(seed).normal(0, 0.1, classes.shape)
+    quick = replace(pipeline, population=1, iterations=0)
+    pipeline.check(class_names)
+    fit_pipeline(vectors, labels, groups, class_names, quick, seed)
+
+
+@contextmanager
+def refusals(pipeline: Pipeline) -> Iterator[None]:
+    """What scikit-learn refuses becomes one line that names the classifier."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{PIPELINE}: {pipeline.classifier} with options {pipeline.options}: "
+            f"{first}"
+        ) from error
 
 
 def counts(labels: np.ndarray, class_names: tuple[str, ...]) -> dict[str, int]:
@@ -229,17 +279,10 @@ def fit_estimator(
     """Scikit-learn's classifier, and whether its optimisation has converged."""
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings(record=True) as caught:
+    with refusals(pipeline), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            estimator = make_estimator(class_names, pipeline, seed)
-            estimator.fit(features, labels)
-        except (TypeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"config.system.kwargs.pipeline: {pipeline.classifier} with options "
-                f"{pipeline.options}: {first}"
-            ) from error
+        estimator = make_estimator(class_names, pipeline, seed)
+        estimator.fit(features, labels)
     for entry in caught:
         if not issubclass(entry.category, ConvergenceWarning):
             warnings.warn_explicit(

@@ -15,8 +15,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from covjax import config
@@ -27,7 +28,7 @@ from covjax.data.splits import group_ids, k_fold
 from covjax.errors import InputError
 from covjax.files import write_json
 from covjax.inference import Classifier, Judged, make_network
-from covjax.systems import outcome
+from covjax.systems import changed, outcome
 from covjax.systems.network import train_network
 from covjax.systems.votes import Combination, combine
 from covjax.training.state import initialise
@@ -70,6 +71,13 @@ class Member:
     kwargs: dict[str, Any]
 
 
+class Start(NamedTuple):
+    """What a member begins with."""
+
+    variables: Any  # None: from scratch
+    frozen: tuple[str, ...]  # parts of them that stay as they are
+
+
 def train(
     run: config.Run, splits: Splits, workdir: Path, settings: Settings
 ) -> dict[str, Any]:
@@ -79,15 +87,20 @@ def train(
       InputError: for settings that do not fit; as `covjax.training.loop.fit`.
     """
     members = check(run, splits.train, settings)
+    # all before the first training: some may not be there
+    starts = [start_of(run, splits.train, member, settings) for member in members]
+    pairs = list(zip(members, starts, strict=True))
     networks = [
-        train_member(run, splits, workdir / member.name, member, settings)
-        for member in members
+        train_member(run, splits, workdir / member.name, member, start)
+        for member, start in pairs
     ]
 
     if settings.rule == "stacking":
         unseen = [
-            out_of_fold_of(run, splits, workdir / member.name, member, settings)
-            for member in members
+            out_of_fold_of(
+                run, splits, workdir / member.name, member, start, settings.folds
+            )
+            for member, start in pairs
         ]
         joined = combine("stacking", np.stack(unseen), splits.train.labels)
     else:
@@ -104,7 +117,7 @@ def load(
     run: config.Run, workdir: Path, settings: Settings, class_names: tuple[str, ...]
 ) -> "Ensemble":
     """What `train` left in the work directory; `InputError` where that is damaged."""
-    members = [read_member(run, entry) for entry in settings.members]
+    members = read_members(run, settings)
     networks = [Classifier.load(workdir / member.name) for member in members]
     path = workdir / COMBINATION
     try:
@@ -166,7 +179,7 @@ def check(run: config.Run, images: ImageSet, settings: Settings) -> tuple[Member
             f"{where}.members: must name two networks or more, such as "
             "({'model': 'resnet18'}, {'model': 'vgg16'})"
         )
-    members = tuple(read_member(run, entry) for entry in settings.members)
+    members = read_members(run, settings)
     names = [member.name for member in members]
     for name in names:
         if names.count(name) > 1:
@@ -176,61 +189,72 @@ def check(run: config.Run, images: ImageSet, settings: Settings) -> tuple[Member
     return members
 
 
-def read_member(run: config.Run, entry: dict[str, Any]) -> Member:
-    """One entry of the settings, completed by the recipe."""
-    known = ("model", "size", "kwargs", "name")
-    for key in entry:
-        if key not in known:
+def read_members(run: config.Run, settings: Settings) -> tuple[Member, ...]:
+    """The entries of the settings, completed by the recipe."""
+    usual = Member(name="", model=run.model.name, size=run.data.size, kwargs={})
+    transfer = settings.transfer if run.model.pretrained else {}
+    members = []
+    for number, entry in enumerate(settings.members):
+        where = f"config.system.kwargs.members[{number}]"
+        member = changed(usual, entry, where)
+        if not 8 <= member.size <= run.data.size:
             raise InputError(
-                f"config.system.kwargs.members: has no {key!r}; it has "
-                f"{', '.join(known)}"
+                f"{where}.size={member.size}: must be from 8 to "
+                f"config.data.size={run.data.size}"
             )
-    own: dict[str, Any] = {"model": run.model.name, "size": run.data.size}
-    entry = own | {"kwargs": {}} | entry
-    if not 8 <= entry["size"] <= run.data.size:
-        raise InputError(
-            f"config.system.kwargs.members: size={entry['size']}: must be from 8 to "
-            f"config.data.size={run.data.size}"
-        )
-    entry["kwargs"] = run.model.kwargs | entry["kwargs"]
-    return Member(**{"name": entry["model"]} | entry)
+        name = member.name or member.model
+        if name == ".." or Path(name).name != name:
+            raise InputError(f"{where}.name={name!r}: must be the name of a folder")
+        kwargs = run.model.kwargs | member.kwargs | transfer
+        members.append(replace(member, name=name, kwargs=kwargs))
+    return tuple(members)
+
+
+def start_of(
+    run: config.Run, images: ImageSet, member: Member, settings: Settings
+) -> Start:
+    """What a member begins with: the trunk of an earlier one if there is any.
+
+    Raises:
+      InputError: where the network or the earlier one is not there or does not fit.
+    """
+    network = make_network(
+        member.model, images.num_classes, run.model.dtype, member.kwargs
+    )
+    if not run.model.pretrained:
+        return Start(None, ())
+    donor = Classifier.load(Path(run.model.pretrained) / member.name)
+    shape = (member.size, member.size, images.images.shape[-1])
+    fresh = initialise(network, shape, run.train.seed)
+    variables, taken = with_trunk(fresh, donor.variables, settings.trunk)
+    return Start(jax.device_get(variables), taken)  # folds begin with it too
 
 
 def train_member(
-    run: config.Run, splits: Splits, workdir: Path, member: Member, settings: Settings
+    run: config.Run, splits: Splits, workdir: Path, member: Member, start: Start
 ) -> Classifier:
-    """Trains one network at its size, on the trunk of an earlier one if there is any.
+    """Trains one network at its size.
 
     Args:
       run: of the ensemble.
       splits: at the ensemble's size; the test split is not looked at.
       workdir: of this network.
       member: which network.
-      settings: of the ensemble.
+      start: what it begins with.
     """
-    donor = None
-    if run.model.pretrained:
-        donor = Classifier.load(Path(run.model.pretrained) / member.name)
-    kwargs = member.kwargs | (settings.transfer if donor else {})
-    alone = outcome.part(run, name=member.model, kwargs=kwargs, pretrained="")
-    alone = replace(alone, data=replace(run.data, size=member.size))
+    alone = outcome.part(run, name=member.model, kwargs=member.kwargs, pretrained="")
+    alone = replace(
+        alone,
+        data=replace(run.data, size=member.size),
+        train=replace(run.train, freeze=(*run.train.freeze, *start.frozen)),
+    )
     small = replace(
         splits,
         train=resized(splits.train, member.size),
         validation=resized(splits.validation, member.size),
         preprocess=replace(splits.preprocess, size=member.size),
     )
-    if donor is None:
-        return train_network(alone, small, workdir)
-    network = make_network(
-        member.model, splits.train.num_classes, run.model.dtype, kwargs
-    )
-    fresh = initialise(network, small.train.images.shape[1:], run.train.seed)
-    start, taken = with_trunk(fresh, donor.variables, settings.trunk)
-    frozen = replace(run.train, freeze=(*run.train.freeze, *taken))
-    return train_network(
-        replace(alone, train=frozen), small, workdir, initial_variables=start
-    )
+    return train_network(alone, small, workdir, initial_variables=start.variables)
 
 
 def with_trunk(
@@ -261,18 +285,23 @@ def with_trunk(
 
 
 def out_of_fold_of(
-    run: config.Run, splits: Splits, workdir: Path, member: Member, settings: Settings
+    run: config.Run,
+    splits: Splits,
+    workdir: Path,
+    member: Member,
+    start: Start,
+    folds: int,
 ) -> np.ndarray:
     """A member's probabilities of training pictures that it had not seen."""
 
     def predict(seen: ImageSet, unseen: ImageSet, fold: int) -> np.ndarray:
         place = workdir / f"fold-{fold}"
         less = replace(splits, train=seen)
-        network = train_member(run, less, place, member, settings)
+        network = train_member(run, less, place, member, start)
         return network.judge(resized(unseen, member.size).images).probabilities
 
     groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
-    return out_of_fold(splits.train, groups, settings.folds, run.train.seed, predict)
+    return out_of_fold(splits.train, groups, folds, run.train.seed, predict)
 
 
 def out_of_fold(

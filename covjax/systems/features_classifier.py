@@ -9,7 +9,7 @@ after the classifier, with resampling, flat or along a hierarchy of pneumonia.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from covjax.data.splits import group_ids
 from covjax.data.texture import DESCRIPTORS, describe
 from covjax.errors import InputError
 from covjax.files import DAMAGED, read_arrays, write_arrays, write_json
-from covjax.inference import Classifier, Judged
-from covjax.systems import outcome
-from covjax.systems.classical import Fitted, Pipeline, fit_pipeline
+from covjax.inference import Classifier, Judged, make_network
+from covjax.pretrained import pretrained
+from covjax.systems import changed, outcome
+from covjax.systems.classical import PIPELINE, Fitted, Pipeline, fit_pipeline, rehearse
 from covjax.systems.finished import without_embeddings
 from covjax.systems.network import train_network, untrained_network
 
@@ -74,14 +75,19 @@ def train(
       InputError: for settings or data that do not fit; and as
         `covjax.training.loop.fit`.
     """
-    check(settings, splits.train)
+    groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
+    check(settings, splits.train, groups, run.train.seed)
+    recipes = [replace(run, model=model) for model in networks_of(run, settings)]
+    # all before the first training: some may not be there
+    starts = [first_variables(recipe, splits.train) for recipe in recipes]
     make = train_network if settings.fine_tune else untrained_network
     networks = {
-        model.name: make(replace(run, model=model), splits, workdir / model.name)
-        for model in networks_of(run, settings)
+        recipe.model.name: make(
+            recipe, splits, workdir / recipe.model.name, initial_variables=starts.pop(0)
+        )
+        for recipe in recipes
     }
     sets = feature_sets(networks, settings)
-    groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
     columns = {name: extract(splits.train.images) for name, extract in sets.items()}
     columns |= {LABELS: splits.train.labels, GROUPS: groups}
     write_arrays(workdir / VECTORS, columns)
@@ -145,15 +151,15 @@ class FeaturesClassifier:
         return without_embeddings(fuse(self.fitted, found, self.fusion))
 
 
-def check(settings: Settings, images: ImageSet) -> None:
-    """Raises `InputError` for settings or data that do not fit."""
-    names = {f.name for f in fields(Pipeline)}
-    for name in settings.pipeline:
-        if name not in names:
-            raise InputError(
-                f"config.system.kwargs.pipeline: has no {name!r}; it has "
-                f"{', '.join(sorted(names))}"
-            )
+def check(settings: Settings, images: ImageSet, groups: np.ndarray, seed: int) -> None:
+    """Raises `InputError` for settings or data that do not fit.
+
+    Args:
+      settings: of the system.
+      images: of the training split.
+      groups: str ``[n]``; of patients and the like.
+      seed: of the run.
+    """
     for name, allowed in (("layer", LAYERS), ("fusion", FUSIONS)):
         if getattr(settings, name) not in allowed:
             raise InputError(
@@ -170,7 +176,20 @@ def check(settings: Settings, images: ImageSet) -> None:
         raise InputError(
             "config.system.name='features_classifier': needs one label a picture"
         )
-    Pipeline(**settings.pipeline).check(images.class_names)
+    pipeline = read_pipeline(settings)
+    rehearse(images.labels, groups, images.class_names, pipeline, seed)
+
+
+def read_pipeline(settings: Settings) -> Pipeline:
+    """The pipeline of the settings; `InputError` for what it does not have."""
+    return changed(Pipeline(), settings.pipeline, PIPELINE)
+
+
+def first_variables(run: config.Run, images: ImageSet) -> Any:
+    """What a network starts from, None: random; `InputError` without such a network."""
+    model = run.model
+    make_network(model.name, images.num_classes, model.dtype, model.kwargs)
+    return pretrained(run, images.num_classes)
 
 
 def networks_of(run: config.Run, settings: Settings) -> list[config.Model]:
@@ -231,7 +250,7 @@ def fit_classifiers(
     vectors = {name: columns[name] for name in names}
     if settings.fusion == "early":
         vectors = {"all": np.concatenate(list(vectors.values()), axis=1)}
-    pipeline, seed = Pipeline(**settings.pipeline), run.train.seed
+    pipeline, seed = read_pipeline(settings), run.train.seed
     labels, groups = columns[LABELS], columns[GROUPS]
     return {
         name: fit_pipeline(rows, labels, groups, class_names, pipeline, seed)

@@ -23,12 +23,20 @@ from covjax.errors import InputError
 from covjax.evaluation.final import finish
 from covjax.files import DAMAGED, read_arrays, whole
 from covjax.pretrained import pretrained
-from covjax.systems import outcome
+from covjax.systems import Ranges, check_ranges, outcome
 from covjax.systems.gan import SIZES, make_gan
 from covjax.systems.gan_training import Schedule, synthesise, train_gan
 from covjax.training.loop import fit
 
 SYNTHETIC, SOURCE = "synthetic.npz", "synthetic"
+RANGES: Ranges = {
+    "pictures": (1, None),
+    "epochs": (1, None),
+    "batch_size": (1, None),
+    "learning_rate": (0, None),
+    "b1": (0, 0.999),  # of 1 Adam's steps are not finite
+    "checkpoint_epochs": (1, None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +108,7 @@ def check(splits: Splits, settings: Settings) -> None:
         raise InputError(
             "config.data.feed: a GAN's pictures must lie in memory; give feed=resident"
         )
-    for name in ("pictures", "epochs", "batch_size", "checkpoint_epochs"):
-        if getattr(settings, name) < 1:
-            raise InputError(
-                f"config.system.kwargs.{name}={getattr(settings, name)}: must be at "
-                "least 1"
-            )
+    check_ranges(settings, RANGES, "config.system.kwargs")
 
 
 def drawn(

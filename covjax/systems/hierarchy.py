@@ -67,8 +67,8 @@ def indicators(paths: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         for j, others in enumerate(above):
             if i != j and path in others:
                 raise InputError(
-                    f"config.system.kwargs.hierarchy: {paths[j]!r} leads through "
-                    f"{path!r}, which is a class; a class must be an end"
+                    f"hierarchy: {paths[j]!r} leads through {path!r}, which is a "
+                    "class; a class must be an end"
                 )
     places = sorted(set().union(*above), key=lambda place: (place.count("/"), place))
     vectors = np.array([[place in a for place in places] for a in above], float)

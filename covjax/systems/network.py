@@ -45,16 +45,17 @@ def train_network(
     return classifier
 
 
-def untrained_network(run: config.Run, splits: Splits, workdir: Path) -> Classifier:
-    """The network of a recipe as it starts: pretrained, or random; saved likewise."""
-    variables = pretrained(run, splits.train.num_classes)
-    if variables is None:
+def untrained_network(
+    run: config.Run, splits: Splits, workdir: Path, *, initial_variables: Any = None
+) -> Classifier:
+    """The network of a recipe as it starts: as given, or random; saved likewise."""
+    if initial_variables is None:
         names, model = splits.train.class_names, run.model
-        variables = initialise(
+        initial_variables = initialise(
             make_network(model.name, len(names), model.dtype, model.kwargs),
             splits.train.images.shape[1:],
             run.train.seed,
         )
-    classifier = Classifier.of(run, splits, variables)
+    classifier = Classifier.of(run, splits, initial_variables)
     classifier.save(workdir)
     return classifier

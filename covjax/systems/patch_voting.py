@@ -26,7 +26,7 @@ from covjax.evaluation.explanation import DRAWN, draw
 from covjax.evaluation.measures import selection
 from covjax.inference import Classifier, Judged
 from covjax.pretrained import pretrained
-from covjax.systems import outcome, read_settings, segmentation
+from covjax.systems import changed, check_ranges, outcome, segmentation
 from covjax.systems.finished import without_embeddings
 from covjax.systems.lungs import mask_lungs
 from covjax.systems.network import train_network
@@ -75,8 +75,8 @@ def train(
     start = pretrained(small, splits.train.num_classes)  # now: it may not be there
     segmenter = None
     if settings.lungs == "segmenter":
-        asked = replace(run.system, name="segmentation", kwargs=settings.segmentation)
-        lungs = read_settings(segmentation.Settings, asked)
+        where = "config.system.kwargs.segmentation"
+        lungs = changed(segmentation.Settings(), settings.segmentation, where)
         segmenter = segmentation.obtain(run, splits, workdir / SEGMENTER, lungs)
 
     def prepared(images: ImageSet) -> ImageSet:
@@ -164,11 +164,9 @@ def check(run: config.Run, splits: Splits, settings: Settings) -> None:
             f"{where}.patch_size={settings.patch_size}: must be from 8 to "
             f"config.data.size={size}"
         )
-    for name in ("patches", "validation_patches"):
-        if getattr(settings, name) < 1:
-            raise InputError(
-                f"{where}.{name}={getattr(settings, name)}: must be at least 1"
-            )
+    check_ranges(
+        settings, {"patches": (1, None), "validation_patches": (1, None)}, where
+    )
     if splits.train.multi_label or run.train.loss in ("binary", "margin"):
         raise InputError(
             f"config.train.loss={run.train.loss!r}: patches vote for one class a "

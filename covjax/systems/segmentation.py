@@ -26,7 +26,7 @@ from covjax.evaluation.overlap import dice, jaccard, overlap
 from covjax.files import write_json
 from covjax.inference import Classifier, Judged
 from covjax.pretrained import pretrained
-from covjax.systems import outcome
+from covjax.systems import Ranges, check_ranges, outcome
 from covjax.systems.lungs import crop_lungs, crop_masks, mask_lungs
 from covjax.systems.network import train_network
 from covjax.systems.segmenter import MEAN, NETWORKS, STD, MaskLoss, Segmenter, grey
@@ -37,6 +37,16 @@ from covjax.training.special import Special
 SEGMENTER, CLASSIFIER = "segmenter", "classifier"  # folders of the two networks
 MEASURES = "segmentation.json"  # how well the lungs were found
 USES = ("mask", "crop")
+RANGES: Ranges = {
+    "size": (8, 4096),
+    "epochs": (1, None),  # without one the network finds anything but lungs
+    "batch_size": (1, None),
+    "learning_rate": (0, None),
+    "weight_decay": (0, None),
+    "background_weight": (0, None),
+    "dice_weight": (0, None),
+    "margin": (0, None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,10 +207,7 @@ def check(splits: Splits, settings: Settings) -> None:
                 f"config.system.kwargs.{name}={value!r}: must be one of "
                 f"{', '.join(allowed)}"
             )
-    if settings.margin < 0:
-        raise InputError(
-            f"config.system.kwargs.margin={settings.margin}: must be at least 0"
-        )
+    check_ranges(settings, RANGES, "config.system.kwargs")
     if splits.streamed:
         raise InputError(
             "config.data.feed: lungs are found in pictures in memory; set it to "

@@ -138,6 +138,13 @@ def test_an_optimisation_cut_short_is_told():
         ({"options": {"C": -3}}, "linear_svm.*'C' parameter"),
         ({"classifier": "hierarchical_tree"}, "hierarchy.*needs it"),
         ({"hierarchy": PATHS}, "hierarchy.*belongs to"),
+        ({"select_count": -3}, "pipeline.select_count=-3: must be at least 1"),
+        ({"population": 0}, "pipeline.population=0: must be at least 1"),
+        ({"iterations": -1}, "pipeline.iterations=-1: must be at least 0"),
+        (
+            {"classifier": "knn", "options": {"n_neighbors": 61}},
+            r"knn with options {'n_neighbors': 61}: Expected n_neighbors <= n_samples",
+        ),
         (
             {"classifier": "hierarchical_tree", "hierarchy": {"covid": "covid"}},
             "a path for each of normal, pneumonia, covid",
@@ -148,3 +155,18 @@ def test_what_does_not_fit_is_refused(kwargs, message):
     with pytest.raises(InputError, match=message) as error:
         fitted(Pipeline(**kwargs))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_one_class_alone_is_refused(name):
+    features, labels, groups = data()
+    with pytest.raises(InputError, match=r"are normal; \w+ needs two classes"):
+        fit_pipeline(features, labels * 0, groups, NAMES, pipeline(name), 0)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("select", classical.selection.KINDS)
+def test_a_rehearsal_takes_what_can_be_fitted(name, select):
+    _, labels, groups = data()
+    options = pipeline(name, select=select, resample="smote_tomek")
+    classical.rehearse(labels, groups, NAMES, options, 0)

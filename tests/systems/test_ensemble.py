@@ -159,14 +159,13 @@ def test_stacking_keeps_the_groups_of_file_names_together(tmp_path, monkeypatch)
     )
     sides = []
 
-    def train_member(run, splits, place, member, settings):
+    def train_member(run, splits, place, member, start):
         sides.append({file.partition("_")[0] for file in splits.train.files})
         return Memory(splits.preprocess, {}, 2)
 
     monkeypatch.setattr(ensemble, "train_member", train_member)
     run = config.Run()
     run.data.group_key = r"(p\d+)_"
-    settings = ensemble.Settings(folds=3)
     member = ensemble.Member(name="a", model="a", size=8, kwargs={})
     splits = Splits(
         train=train,
@@ -176,7 +175,8 @@ def test_stacking_keeps_the_groups_of_file_names_together(tmp_path, monkeypatch)
         verdict={},
         card={},
     )
-    ensemble.out_of_fold_of(run, splits, tmp_path, member, settings)
+    start = ensemble.Start(None, ())
+    ensemble.out_of_fold_of(run, splits, tmp_path, member, start, 3)
     names = {f"p{i}" for i in range(11)}
     left_out = [names - side for side in sides]
     assert sum(map(len, left_out)) == len(names)  # each in one fold, with all it has
@@ -219,7 +219,7 @@ def test_stacking_does_not_trust_a_network_that_memorises(tmp_path, monkeypatch)
     splits = SplitsOf(*sets, prepare)
     asked = []
 
-    def train_member(run, splits, workdir, member, settings):
+    def train_member(run, splits, workdir, member, start):
         asked.append(workdir.relative_to(tmp_path).as_posix())
         if member.name == "bright":
             return Bright(prepare)
@@ -263,8 +263,17 @@ class SplitsOf:
     [
         ({"members": ({"model": "resnet18"},)}, "must name two networks"),
         ({"members": ({}, {})}, "two are called 'densenet121'"),
-        ({"members": ({"dpeth": 1}, {})}, "members: has no 'dpeth'"),
-        ({"members": ({"size": 65}, {"name": "b"})}, "size=65: must be from 8 to"),
+        ({"members": ({"dpeth": 1}, {})}, "members[0]: has no 'dpeth'; it has name"),
+        (
+            {"members": ({}, "covxnet64")},
+            "members[1]='covxnet64': must be a dictionary",
+        ),
+        ({"members": ({}, {"kwargs": 3})}, "members[1].kwargs=3: must be a dictionary"),
+        ({"members": ({"size": "x"}, {})}, "members[0].size='x': must be a whole"),
+        (
+            {"members": ({"size": 65}, {"name": "b"})},
+            "members[0].size=65: must be from 8 to config.data.size=64",
+        ),
         ({"rule": "median"}, "rule='median': must be one of mean, weighted"),
         ({"rule": "stacking", "folds": 1}, "folds=1: must be at least 2"),
     ],
@@ -275,6 +284,17 @@ def test_broken_settings(changes, message):
         ensemble.check(config.Run(), pictures(9, 3), ensemble.Settings(**changes))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/../../x", "a/b", "/x", "b/"])
+def test_a_member_lies_in_the_work_directory(name):
+    settings = ensemble.Settings(members=({}, {"name": name}))
+    with pytest.raises(InputError) as error:
+        ensemble.check(config.Run(), pictures(9, 3), settings)
+    line = (
+        f"config.system.kwargs.members[1].name={name!r}: must be the name of a folder"
+    )
+    assert str(error.value) == line
 
 
 def test_several_labels_need_the_mean():

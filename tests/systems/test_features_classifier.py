@@ -135,12 +135,23 @@ def test_late_fusion_fits_one_classifier_a_set(splits, tmp_path, monkeypatch):
         ({"fusion": "late"}, "fusion='late'.*early, sum"),
         ({"layer": "stem"}, "layer='stem'.*map, logits"),
         ({"textures": ("gabor",)}, "'gabor' must be one of bsif"),
-        ({"pipeline": {"sampling": 1}}, "no 'sampling'; it has classifier"),
+        ({"pipeline": {"sampling": 1}}, "pipeline: has no 'sampling'; it has resample"),
+        ({"pipeline": {"population": 0}}, "population=0: must be at least 1"),
+        (
+            {"pipeline": {"classifier": "knn", "options": {"n_neighbors": 50}}},
+            "knn with options .* n_samples_fit = 30",
+        ),
+        ({"pipeline": {"options": {"C": -3}}}, "linear_svm with options {'C': -3}: "),
     ],
 )
-def test_what_does_not_fit_is_refused(settings, message, splits, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=message):
+def test_what_does_not_fit_is_refused_before_training(
+    settings, message, splits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features_classifier, "train_network", None)
+    settings = {"networks": {"squeezenet1_1": ""}} | settings
+    with pytest.raises(InputError, match=message) as error:
         fit_and_score(splits, tmp_path, monkeypatch, **settings)
+    assert "\n" not in str(error.value)
 
 
 def test_row_20_with_a_small_network(tmp_path, predicts_as_evaluated):

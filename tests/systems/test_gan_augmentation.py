@@ -238,6 +238,8 @@ def test_synthetic_pictures_say_what_they_are(splits):
         ({"gan": "wgan"}, "gan='wgan': must be one of acgan, dcgan"),
         ({"size": 24}, "size=24: must be a multiple of 16"),
         ({"pictures": 0}, "pictures=0: must be at least 1"),
+        ({"learning_rate": -1}, "learning_rate=-1: must be at least 0"),
+        ({"b1": 1.0}, "b1=1.0: must be from 0 to 0.999"),
     ],
 )
 def test_bad_settings_are_one_line(splits, tmp_path, kwargs, message):
