@@ -55,6 +55,7 @@ def test_recipe_and_overrides():
         (RECIPE, ["--config.data.folds=5", "--config.data.fold=5"], ["fold=5"]),
         (RECIPE, ["--config.data.fold=2"], ["fold=2", "needs config.data.folds"]),
         (RECIPE, ["--config.data.folds=5", "--config.data.test_source=a"], ["source"]),
+        (RECIPE, ["--config.system.kwargs.foo=1"], ["'foo': 1", "config.system.name"]),
         (RECIPE, ["--config.train.seed=-1"], ["seed=-1", "at least 0"]),
         (RECIPE, ["--config.data.std=0.0"], ["std", "above 0"]),
         (RECIPE, ["extra"], ["'extra'", "--config.FIELD=VALUE"]),
