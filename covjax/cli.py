@@ -101,6 +101,11 @@ def load_config(source: str, overrides: Sequence[str]) -> config.Run:
     run = load_recipe(Path(path), variant)
     run = set_fields(run, words)
     for section, name, key, value in entries:
+        if section == "system" and not run.system.name:
+            raise InputError(
+                f"--config.system.kwargs.{key}: belongs to a system, and "
+                "config.system.name is empty"
+            )
         getattr(getattr(run, section), name)[key] = value
     config.check(run)
     return run

@@ -274,10 +274,6 @@ def check(run: Run) -> None:
             )
     for path, (low, high) in RANGES.items():
         check_range(f"config.{path}", get(run, path), low, high)
-    if run.system.kwargs and not run.system.name:
-        raise InputError(
-            f"config.system.kwargs={run.system.kwargs!r}: needs config.system.name"
-        )
     data = run.data
     if len(data.fractions) != 3 or abs(sum(data.fractions) - 1) > 1e-6:
         raise InputError(
