@@ -1,9 +1,9 @@
 """What every network of the table owes its users, on tiny pictures.
 
-Compiling is what costs here, so most of XLA's optimisation is off, and each depth of
-each family is compiled in evaluation mode alone. Training mode and bfloat16 run on the
-shallowest form of each class; that the loss depends on every parameter is read from
-the traced program of every depth.
+Compiling is what costs here, so most of XLA's optimisation is off, and only the first
+and the last network of each class are compiled, in evaluation mode. Training mode runs
+on the shallowest form of each class that has no reference in tests/parity; that the
+loss depends on every parameter is read from the traced program of every network.
 """
 
 import functools
@@ -50,6 +50,17 @@ SHALLOW = {
     "vgg16_bn": {"layers": (1, 1, 1, 1, 1)},
     "xception": {},
 }
+# their gradients and statistics are compared with a reference's in tests/parity
+TRAINED_IN_PARITY = {
+    "alexnet", "densenet121", "efficientnet_b0", "googlenet", "inception_resnet_v2",
+    "inception_v3", "inception_v4", "mobilenet_v1", "mobilenet_v2", "resnet18",
+    "resnet50", "squeezenet1_1", "vgg16", "vgg16_bn", "xception",
+}  # fmt: skip
+# one of each kind of block, and all that exponentiate or divide on their own
+DELICATE = (
+    "alexnet_2012", "capsnet", "cnn_lstm", "conv_capsnet", "covid_caps", "covxnet32",
+    "densenet121", "efficientnet_b0", "resnet50", "squeezenet1_1",
+)  # fmt: skip
 AUXILIARY = {"googlenet": 2, "googlenet_2014": 2, "inception_v2": 1, "inception_v3": 1}
 
 
@@ -131,7 +142,19 @@ def loss_and_state(model, x):
     return loss
 
 
-@pytest.mark.parametrize("name", MODELS)
+def class_of(name):
+    return type(create_model(name, num_classes=CLASSES)).__name__
+
+
+def first_and_last():
+    """Of the networks of each class, in the table's order."""
+    ends = {}
+    for name in MODELS:
+        ends.setdefault(class_of(name), []).append(name)
+    return sorted({name for names in ends.values() for name in (names[0], names[-1])})
+
+
+@pytest.mark.parametrize("name", first_and_last())
 def test_evaluation_of_grey_pictures(name):
     model = create_model(name, num_classes=CLASSES)
     x = pictures(name, channels=1)
@@ -205,16 +228,13 @@ def test_the_loss_depends_on_every_parameter(name):
 
 
 def test_every_class_has_a_shallow_form():
-    def class_of(name):
-        return type(create_model(name, num_classes=CLASSES)).__name__
-
     assert {class_of(name) for name in MODELS} == {class_of(name) for name in SHALLOW}
 
 
-@pytest.mark.parametrize(("name", "kwargs"), SHALLOW.items())
-def test_training_of_grey_pictures(name, kwargs):
+@pytest.mark.parametrize("name", sorted(SHALLOW.keys() - TRAINED_IN_PARITY))
+def test_training_of_grey_pictures(name):
     """The gradient reaches every parameter, and every statistic moves."""
-    model = create_model(name, num_classes=CLASSES, **kwargs)
+    model = create_model(name, num_classes=CLASSES, **SHALLOW[name])
     x = pictures(name, channels=1)
     variables = draw(shapes_of(model, x))
     params = variables.pop("params")
@@ -230,8 +250,9 @@ def test_training_of_grey_pictures(name, kwargs):
         assert (leaf != before[path]).any(), path
 
 
-@pytest.mark.parametrize(("name", "kwargs"), SHALLOW.items())
-def test_bfloat16_is_finite_in_both_modes(name, kwargs):
+@pytest.mark.parametrize("name", DELICATE)
+def test_bfloat16_is_finite_in_both_modes(name):
+    kwargs = SHALLOW[name]
     model = create_model(name, num_classes=CLASSES, dtype=jnp.bfloat16, **kwargs)
     x = pictures(name, channels=3)
     variables = draw(shapes_of(model, x))
