@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
+from covjax.errors import InputError
 
 if TYPE_CHECKING:
     from covjax.data import Splits
@@ -129,7 +130,13 @@ def show(metrics: dict[str, Any], workdir: Path) -> None:
     """Prints the short table."""
     from covjax.evaluation.table import summary_lines
 
-    print("\n".join(summary_lines(metrics)))
+    try:
+        print("\n".join(summary_lines(metrics)))
+    except KeyError as error:  # read, not made, by this version
+        raise InputError(
+            f"{workdir / METRICS}: has no {error}: an earlier covjax wrote it; delete "
+            "the file to have the run judged again"
+        ) from error
     print(f"\nreport: {workdir}")
 
 

@@ -61,6 +61,11 @@ def test_bad_input_is_one_line(tmp_path, words, parts):
         assert part in message
 
 
+def test_a_report_of_an_earlier_version_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"metrics\.json: has no 'headline'"):
+        train.show({}, tmp_path)
+
+
 def test_an_empty_class(tmp_path, folder):
     (folder / "flu").mkdir()
     with pytest.raises(InputError, match="flu"):
