@@ -410,11 +410,9 @@ def record(
 
 def pictures(data: dict[str, Any]) -> dict[str, Any]:
     """What tells these pictures from others: ``data.json`` without its names."""
-    counts: dict[str, int] = {}
-    for split in data["counts"].values():
-        for name, number in split.items():
-            counts[name] = counts.get(name, 0) + number
-    return {"counts": counts, "fingerprints": data["fingerprints"]}
+    from covjax.data.splits import totals
+
+    return {"counts": totals(data["counts"]), "fingerprints": data["fingerprints"]}
 
 
 def value_at(metrics: Any, path: str) -> Any:

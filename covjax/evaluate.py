@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli, config
 from covjax.errors import InputError
-from covjax.files import CARDS, DAMAGED, REPEATS, read_arrays, write_json
+from covjax.files import CARDS, DAMAGED, read_arrays, runs_within, write_json
 
 if TYPE_CHECKING:
     from covjax.data import ImageSet, Splits
@@ -128,8 +128,8 @@ def classes_of(workdir: Path) -> list[str]:
                 return list(json.loads((workdir / card).read_text())["class_names"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{workdir / card}: damaged: {error!r}") from error
-    parts = [place for card in CARDS for place in workdir.glob(f"{REPEATS}/{card}")]
-    hint = f"; name one of its runs, such as {min(parts).parent}" if parts else ""
+    runs = runs_within(workdir)
+    hint = f"; name one of its runs, such as {min(runs)}" if runs else ""
     raise InputError(f"--workdir={workdir}: not a finished run{hint}")
 
 

@@ -20,6 +20,11 @@ REPEATS = "*-[0-9]*"
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
+def runs_within(workdir: Path) -> list[Path]:
+    """The finished seeds or folds in a recipe's work directory."""
+    return [path.parent for card in CARDS for path in workdir.glob(f"{REPEATS}/{card}")]
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which becomes `path` if nothing goes wrong."""

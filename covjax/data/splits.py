@@ -7,7 +7,7 @@ never a guess: such a picture is a group of its own, and the verdict says so.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -247,3 +247,12 @@ def verdict(
         "shared_between": between,
         "examples": examples,
     }  # fmt: skip
+
+
+def totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Pictures of each class over all splits, from those in each split."""
+    found: dict[str, int] = {}
+    for split in counts.values():
+        for name, number in split.items():
+            found[name] = found.get(name, 0) + number
+    return found

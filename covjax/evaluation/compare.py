@@ -79,8 +79,16 @@ def delong(
     return Measure(difference, *ends, n, "DeLong, paired").to_dict() | {"p": p}
 
 
-def beside(network: Predictions, other: Predictions, level: float) -> dict[str, Any]:
+def beside(
+    network: Predictions, other: Predictions, reached: Measure, level: float
+) -> dict[str, Any]:
     """The network's lead over a classifier that should not know the answer.
+
+    Args:
+      network: what it said.
+      other: what the classifier said of the same pictures.
+      reached: the classifier's AUC.
+      level: of the intervals.
 
     Returns:
       ``lead``, `delong`'s row, and ``matches``: whether the other's AUC comes within
@@ -89,10 +97,10 @@ def beside(network: Predictions, other: Predictions, level: float) -> dict[str, 
     lead = delong(network, other, bootstrap.clusters(network.patients), level)
     if lead["estimate"] is None:
         return {"lead": lead, "matches": False}
-    ours, theirs = network.auc(level), other.auc(level)
+    ours = network.auc(level)
     assert ours.low is not None  # both are defined for the same pictures
-    assert theirs.estimate is not None
-    within = theirs.estimate >= ours.low
+    assert reached.estimate is not None
+    within = reached.estimate >= ours.low
     no_lead = lead["estimate"] <= 0 if lead["low"] is None else lead["low"] <= 0
     return {"lead": lead, "matches": bool(within or no_lead)}
 

@@ -181,7 +181,7 @@ def without_parts(
                 "sees_lungs": part.sees_lungs,
                 "n": len(left),
                 "auc": auc.to_dict(),
-                **compare.beside(seeing, blind, level),
+                **compare.beside(seeing, blind, auc, level),
                 "sentence": f"The network itself, with the {part.name}, "
                 f"{told(auc, {})}.",
             }

@@ -276,9 +276,7 @@ def limitations(metrics: Any) -> list[str]:
     if matching:
         found.append(f"The network is not shown to beat these controls: {matching}.")
     found += [row["sentence"] for row in blinded(metrics)]
-    if metrics["repeats"] is not None and metrics["repeats"]["blinded"]:
-        sentence = of_hidden(metrics["repeats"])
-        found.append(sentence[0].upper() + sentence[1:])
+    found += filter(None, [of_hidden(metrics)])
     if heat_outside(metrics["explanation"]):
         lungs = metrics["explanation"]["masks"]["lungs"]
         found.append(

@@ -2,10 +2,10 @@
 
 import base64
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from covjax.data.splits import totals
 from covjax.errors import InputError
 from covjax.evaluation.checklists import CLAIM, TRIPOD_AI, fill
 from covjax.evaluation.facts import (
@@ -16,7 +16,7 @@ from covjax.evaluation.facts import (
     measured_on,
 )
 from covjax.evaluation.ranking import TARGET
-from covjax.evaluation.table import OVERALL, blinded, heat_outside
+from covjax.evaluation.table import OVERALL, blinded, heat_outside, of_hidden
 from covjax.files import REPEATS
 
 PICTURES = (
@@ -106,7 +106,7 @@ def _check_audit(path: Path, files: dict[str, Any]) -> None:
     if audit["data"] != name:
         raise InputError(f"{path}: is of {audit['data']}, and the run is of {name}")
     if name == "folder" and "data.json" in files:  # as many folders are named
-        sizes = [_sizes(told["counts"]) for told in (audit, files["data.json"])]
+        sizes = [totals(told["counts"]) for told in (audit, files["data.json"])]
         if sizes[0] != sizes[1]:
             raise InputError(
                 f"{path}: is of other pictures ({_counted(sizes[0])}) than the run's "
@@ -114,12 +114,7 @@ def _check_audit(path: Path, files: dict[str, Any]) -> None:
             )
 
 
-def _sizes(counts: dict[str, dict[str, int]]) -> Counter[str]:
-    """Pictures of each class over all splits."""
-    return sum((Counter(of) for of in counts.values()), Counter())
-
-
-def _counted(sizes: Counter[str]) -> str:
+def _counted(sizes: dict[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in sorted(sizes.items()))
 
 
@@ -152,7 +147,7 @@ def content(files: dict[str, Any]) -> dict[str, Any]:
         "m": metrics,
         "alarm": bool(blinded(metrics))
         or any(row["matches"] for row in metrics["controls"])
-        or bool(metrics["repeats"] and metrics["repeats"]["blinded"]),
+        or bool(of_hidden(metrics)),
         "heat_outside": heat_outside(metrics["explanation"]),
         "limitations": limitations(metrics),
         "trained": _rows(

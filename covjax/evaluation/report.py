@@ -192,7 +192,7 @@ def beside(control: Control, test: Predictions, level: float) -> dict[str, Any]:
     if control.probabilities is None or control.auc.estimate is None:
         return row
     other = replace(test, probabilities=control.probabilities)
-    return row | compare.beside(test, other, level)
+    return row | compare.beside(test, other, control.auc, level)
 
 
 def failures(

@@ -36,9 +36,9 @@ def headline(metrics: dict[str, Any]) -> str:
     if blind:
         worst = max(blind, key=lambda row: row["auc"]["estimate"])
         return f"Not evidence of disease: {_lower(worst['sentence'])} {result}"
-    hidden = [] if metrics["repeats"] is None else metrics["repeats"]["blinded"]
+    hidden = of_hidden(metrics)
     if hidden:
-        return f"Not evidence of disease: {of_hidden(metrics['repeats'])} {result}"
+        return f"Not evidence of disease: {_lower(hidden)} {result}"
     if matching:
         best = max(matching, key=lambda row: row["auc"]["estimate"])
         return f"No better than a simple method: {_lower(best['sentence'])} {result}"
@@ -54,11 +54,14 @@ def blinded(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def of_hidden(repeats: dict[str, Any]) -> str:
-    """In which seeds or folds the network needs no lungs."""
+def of_hidden(metrics: dict[str, Any]) -> str:
+    """In which seeds or folds the network needs no lungs; "" where there is none."""
+    repeats = metrics["repeats"]
+    if repeats is None or not repeats["blinded"]:
+        return ""
     numbers = ", ".join(map(str, repeats["blinded"]))
     return (
-        f"with the lungs hidden the network of {repeats['of']} {numbers} (of "
+        f"With the lungs hidden the network of {repeats['of']} {numbers} (of "
         f"{len(repeats['numbers'])} {repeats['of']}s) is as good as with them."
     )
 

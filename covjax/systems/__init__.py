@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 from covjax import config
 from covjax.data import Splits
 from covjax.errors import InputError
-from covjax.files import CARDS, REPEATS
+from covjax.files import CARDS, runs_within
 from covjax.inference import Classifier
 from covjax.systems.finished import System, read_card
 from covjax.systems.segmenter import CARD as SEGMENTER
@@ -80,12 +80,11 @@ def load(workdir: Path) -> Classifier | System:
             f"{workdir}: a segmenter finds lungs and knows no classes; name the run "
             "that it is a part of"
         )
-    if not any((workdir / card).is_file() for card in CARDS):
-        runs = [p.parent for card in CARDS for p in workdir.glob(f"{REPEATS}/{card}")]
-        if runs:
-            raise InputError(
-                f"{workdir}: holds several runs; name one of them, such as {min(runs)}"
-            )
+    runs = runs_within(workdir)
+    if runs and not any((workdir / card).is_file() for card in CARDS):
+        raise InputError(
+            f"{workdir}: holds several runs; name one of them, such as {min(runs)}"
+        )
     run = read_recipe(workdir)
     if run.system.name in ("", "gan_augmentation"):  # one network in the end
         return Classifier.load(workdir)
