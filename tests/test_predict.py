@@ -379,7 +379,7 @@ def test_classes_are_matched_by_name(run, scans):
 
 
 def test_heat_maps_and_missing_parts(tmp_path, classifier, pictures):
-    found = explain(classifier, pictures, tmp_path, level=0.95)
+    found = explain(classifier, pictures, tmp_path, config.Evaluation())
     assert found["cells"] == list(classifier.map_size())
     assert 0 < found["masks"]["lungs"]["area"] < 1
     assert 0 <= found["masks"]["lungs"]["share"] <= 1

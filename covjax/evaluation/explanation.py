@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy import ndimage
 
+from covjax import config
 from covjax.data.imageset import LESION, LUNG, ImageSet
 from covjax.evaluation import compare, gradcam, intervals, plots
 from covjax.evaluation.controls import told
@@ -23,7 +24,6 @@ DRAWN = 12  # of them, in ``heatmaps/``
 CENTRES = (0.25, 0.5, 0.75, 0.875, 0.9375)  # of height and width that are blanked
 OUTER = 0.75  # from here on what is left counts as a picture without lungs
 MARGIN = 1 / 16  # of the height, around the lungs
-RESAMPLES = 2000  # of the pictures that are explained
 GREY = 128
 
 
@@ -53,7 +53,7 @@ class Network(Protocol):
 
 
 def explain(
-    network: Network, test: ImageSet, workdir: Path, *, level: float
+    network: Network, test: ImageSet, workdir: Path, asked: config.Evaluation
 ) -> dict[str, Any]:
     """Heat maps of an even choice of test pictures; writes ``heatmaps/*.png``.
 
@@ -61,7 +61,7 @@ def explain(
       network: the classifier.
       test: the test split.
       workdir: the run's folder.
-      level: of the interval.
+      asked: level and resamples of the interval.
 
     Returns:
       ``pictures``; ``cells``, the height and width of the last spatial map, for a map
@@ -101,7 +101,9 @@ def explain(
             share = gradcam.share_inside(heat[some], inside[some])
             area = inside[some].mean(axis=(1, 2))
             patients = np.asarray(test.patients, str)[rows][some]
-            excess = intervals.mean("excess", share - area, patients, level, RESAMPLES)
+            excess = intervals.mean(
+                "excess", share - area, patients, asked.level, asked.resamples
+            )
             result["masks"][name] = {
                 "pictures": int(some.sum()),
                 "share": float(share.mean()),

@@ -100,7 +100,7 @@ def finish(
             "validation": raw.probabilities,
             "test": classifier.uncalibrated(scored),
         },
-        explanation=explain(classifier, test_set, workdir, level=run.evaluation.level),
+        explanation=explain(classifier, test_set, workdir, run.evaluation),
         parts=without_parts(
             classifier.judge, test_set, test, level=run.evaluation.level
         ),

@@ -75,8 +75,8 @@ def train(
                 for name, question in questions.items()
             },
         )
-        level = run.evaluation.level
-        return explain(cascade.second, disease(test, healthy), workdir, level=level)
+        sick = disease(test, healthy)
+        return explain(cascade.second, sick, workdir, run.evaluation)
 
     return outcome.report(run, splits, workdir, cascade, explanation=explanation)
 

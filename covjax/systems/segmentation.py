@@ -111,8 +111,7 @@ def train(
             workdir / MEASURES,
             {part: measure(segmenter, images, run) for part, images in both.items()},
         )
-        level = run.evaluation.level
-        return explain(classifier, lungs_of(test), workdir, level=level)
+        return explain(classifier, lungs_of(test), workdir, run.evaluation)
 
     return outcome.report(
         run,
