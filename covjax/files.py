@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# folders of a run's seeds or folds, as `covjax.evaluation.repeats.plan` names them
 CARDS = ("classifier.json", "system.json")  # one of them is in a finished run
+# folders of a run's seeds or folds, as `covjax.evaluation.repeats.plan` names them
 REPEATS = "*-[0-9]*"
 # what `read_arrays` raises of a file that is missing or damaged, and a dictionary of
 # arrays or JSON values that lacks some

@@ -149,6 +149,7 @@ class Classifier:
       batch_size: of the compiled program.
       temperature: calibration; divides the scores (Guo et al. 2017, section 4.2).
       thresholds: operating point by class name; filled by the evaluation.
+      multi_label: whether a picture may have several labels, or none.
     """
 
     model_name: str
@@ -161,6 +162,7 @@ class Classifier:
     batch_size: int
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    multi_label: bool = False
 
     @classmethod
     def of(cls, run: config.Run, splits: "Splits", variables: Any) -> "Classifier":
@@ -180,6 +182,7 @@ class Classifier:
             preprocess=splits.preprocess,
             loss=run.train.loss,
             batch_size=run.evaluation.batch_size or run.train.batch_size,
+            multi_label=splits.train.multi_label,
         )
 
     @property

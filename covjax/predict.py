@@ -65,7 +65,7 @@ def parser() -> cli.Parser:
         help="for predictions.csv and predictions.json (default: predictions)",
     )
     result.add_argument(
-        "--heatmaps", action="store_true", help="draw Grad-CAM of a network's decision"
+        "--heatmaps", action="store_true", help="draw Grad-CAM of the likeliest class"
     )
     return result
 
@@ -181,11 +181,21 @@ def judge(
 
 
 def decided(classifier: "Classifier | System", scores: "np.ndarray") -> dict[str, Any]:
-    """Probabilities, the likeliest class, and calls at the frozen thresholds."""
+    """Probabilities, the decision, and calls at the frozen thresholds.
+
+    The decision is the likeliest class; where a picture may have several labels all
+    that are likelier than not, or "none".
+    """
+    from covjax.evaluation.counts import decisions
+
     names = classifier.class_names
+    called = decisions(scores[None], multi_label=classifier.multi_label)[0]
     row: dict[str, Any] = {
         "probabilities": {n: float(p) for n, p in zip(names, scores, strict=True)},
-        "decision": names[int(scores.argmax())],
+        "decision": "; ".join(
+            n for n, is_it in zip(names, called, strict=True) if is_it
+        )
+        or "none",
     }
     row["positive"] = {
         name: bool(scores[names.index(name)].astype(float) >= threshold)
@@ -201,7 +211,7 @@ def draw_heatmaps(
     *,
     first: int,
 ) -> None:
-    """Draws Grad-CAM of each decision over the prepared picture.
+    """Draws Grad-CAM of each likeliest class over the prepared picture.
 
     Args:
       classifier: the network.
@@ -222,8 +232,9 @@ def draw_heatmaps(
     if not readable:
         return
     images = np.stack([prepared.image for _, _, prepared in readable])
-    names = classifier.class_names
-    classes = np.array([names.index(row["decision"]) for _, row, _ in readable])
+    classes = np.array(
+        [np.argmax(list(row["probabilities"].values())) for _, row, _ in readable]
+    )
     heat = heatmaps(
         classifier.model,
         classifier.variables,

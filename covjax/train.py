@@ -56,21 +56,26 @@ def main(arguments: Sequence[str]) -> int:
     check_workdir(workdir, run)
     plan = repeats.plan(run, workdir)
     print(f"{run.system.name or run.model.name} on {run.data.name}, in {workdir}\n")
-    splits = None
+    splits, seeded = None, repeats.kind(run) == "seed"
     if len(plan) > 1:
         claim(workdir, run)
     try:
         for repeat in plan:
-            if splits is None or repeats.kind(run) == "fold":
+            if splits is None or not seeded:
                 splits = load(repeat.run)
             show(train_once(repeat.run, splits, repeat.place), repeat.place)
     except Interrupted as stop:
         return cli.fail(str(stop), status=128 + stop.signal)
     if len(plan) > 1:
-        images = None  # the folds' pictures are drawn in their own folders
-        if splits is not None and repeats.kind(run) == "seed":
-            images = splits.test.images
-        show(repeats.report(run, plan, workdir, images=images), workdir)
+        # the folds' pictures are drawn in their own folders
+        images = splits.test.images if splits is not None and seeded else None
+        metrics = repeats.report(run, plan, workdir, images=images)
+        if splits is not None and seeded:
+            from covjax.systems import seeds
+
+            places = [repeat.place for repeat in plan]
+            seeds.keep(run, splits, places, workdir, metrics)
+        show(metrics, workdir)
     return 0
 
 

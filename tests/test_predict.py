@@ -17,12 +17,14 @@ from covjax.data.catalog import CATALOG
 from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
+from covjax.evaluation import repeats
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.facts import measured_on
 from covjax.evaluation.familiarity import Familiarity
 from covjax.evaluation.final import record_data
 from covjax.evaluation.predictions import Predictions
 from covjax.inference import Classifier, make_network
+from covjax.systems import seeds
 from covjax.systems.finished import without_embeddings
 from covjax.training.state import initialise
 
@@ -360,7 +362,77 @@ def test_unlike_test_splits_are_refused_before_they_are_opened(trained, tmp_path
     assert not list(tmp_path.glob("*/evaluation-test"))
 
 
-def test_runs_of_several_seeds_are_named_one_by_one(classifier, tmp_path):
+@pytest.fixture
+def seeded(run, classifier, tmp_path):
+    """Two finished seeds under one recipe, the second of other weights, as one."""
+    recipe = config.Run(train=config.Train(seeds=2), data=config.Data(size=32))
+    recipe.evaluation.resamples = 50
+    workdir, splits = tmp_path / "seeded", load(recipe.data)
+    network = make_network("squeezenet1_1", 3, "float32", {})
+    plan = repeats.plan(recipe, workdir)
+    for repeat in plan:
+        shutil.copytree(run, repeat.place)
+        variables = initialise(network, (32, 32, 1), repeat.number)
+        member = dataclasses.replace(
+            classifier,
+            variables=jax.tree.map(np.asarray, variables),
+            temperature=1.5 - repeat.number,
+        )
+        member.save(repeat.place)
+        said = Predictions.of(splits.test, member.scores(splits.test.images))
+        said.save(repeat.place / "predictions_test.npz")
+    (workdir / "config.json").write_text(json.dumps(config.to_dict(recipe)))
+    places = [repeat.place for repeat in plan]
+    record_data(splits, places[0])
+    shutil.copyfile(places[0] / "data.json", workdir / "data.json")
+    point = {"positive": "covid19", "threshold": 0.4}
+    seeds.keep(recipe, splits, places, workdir, {"operating_point": point})
+    return workdir, dict(enumerate(places))
+
+
+def test_seeds_answer_as_their_report_joins_them(seeded, scans, tmp_path):
+    workdir, places = seeded
+    joined = repeats.ensemble(places, "test")
+    assert evaluate.main(["--workdir", str(workdir)]) == 0
+    found = Predictions.load(workdir / "evaluation-test/predictions.npz")
+    np.testing.assert_array_equal(found.probabilities, joined.probabilities)
+    one = Predictions.load(places[1] / "predictions_test.npz").probabilities
+    assert np.abs(one - joined.probabilities).max() > 1e-3
+    metrics = json.loads((workdir / "evaluation-test/metrics.json").read_text())
+    assert metrics["model"] == "2 seeds of densenet121"  # of the recipe
+    assert metrics["operating_point"]["threshold"] == 0.4
+    file = str(scans / "covid19" / "2.png")
+    row = judged(workdir, tmp_path / "out", file)[file]
+    both = [judged(place, tmp_path / "one", file)[file] for place in places.values()]
+    for name, probability in row["probabilities"].items():
+        mean = np.mean([other["probabilities"][name] for other in both])
+        assert probability == pytest.approx(mean, abs=1e-7)
+    with pytest.raises(InputError, match="2 seeds of densenet121, and only networks"):
+        judged(workdir, tmp_path / "maps", file, "--heatmaps")
+
+
+def test_seeds_know_their_pictures_and_need_all_members(seeded, tmp_path):
+    workdir, places = seeded
+    words = ["--workdir", str(workdir), "--data", "phantom", "--dir", str(tmp_path)]
+    with pytest.raises(InputError, match=r"of \d+ pictures are the run's own, \d+ in"):
+        evaluate.main(words)
+    (places[1] / "weights.npz").unlink()
+    with pytest.raises(InputError, match=r"seed-1/weights\.npz: no such file"):
+        evaluate.main(["--workdir", str(workdir)])
+
+
+def test_of_several_labels_all_likely_ones_are_told(classifier):
+    one = predict.decided(classifier, np.float32([0.7, 0.4, 0.5]))
+    assert one["decision"] == "normal"
+    several = dataclasses.replace(classifier, multi_label=True)
+    for scores, decision in (
+        ([0.7, 0.4, 0.5], "normal; covid19"),
+        ([0.4, 0.49, 0.1], "none"),
+    ):
+        assert predict.decided(several, np.float32(scores))["decision"] == decision
+
+
+def test_unfinished_seeds_are_named_one_by_one(classifier, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     classifier.save(tmp_path / "seed-3")
     with pytest.raises(InputError, match=r"name one of its runs, such as .*seed-3"):

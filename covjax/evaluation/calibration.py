@@ -105,6 +105,8 @@ class Temperature:
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrated probabilities ``[n, classes]``, row by row; float32 as given."""
+        if self.value == 1:  # to the last bit, which logarithms would not keep
+            return probabilities
         z = _logits(probabilities, self.independent) / self.value
         scaled = _sigmoid(z) if self.independent else _softmax(z)
         return scaled.astype(probabilities.dtype)

@@ -29,6 +29,16 @@ def one_vs_rest(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return labels[:, None] == np.arange(num_classes)
 
 
+def decisions(probabilities: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Which classes pictures are called, Boolean ``[n, classes]``.
+
+    The likeliest one; of several labels all with a probability of at least 0.5.
+    """
+    if multi_label:
+        return probabilities >= 0.5
+    return one_vs_rest(probabilities.argmax(axis=1), probabilities.shape[1])
+
+
 def confusion_matrix(
     labels: np.ndarray, predicted: np.ndarray, num_classes: int
 ) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from covjax.evaluation import bootstrap, calibration, intervals, measures
-from covjax.evaluation.counts import one_vs_rest
+from covjax.evaluation.counts import decisions, one_vs_rest
 from covjax.evaluation.intervals import Measure
 from covjax.evaluation.predictions import Predictions
 
@@ -28,7 +28,7 @@ def measured(
     labels, probabilities = predictions.labels, predictions.probabilities
     tree, n = measures.summary(labels, probabilities, class_names), len(labels)
     truth = one_vs_rest(labels, len(class_names))
-    called = decisions(labels, probabilities)
+    called = decisions(probabilities, multi_label=labels.ndim == 2)
     cluster = bootstrap.clusters(predictions.patients)
     drawn = bootstrap.draw(labels, cluster, resamples)
     samples = bootstrap.replicates(labels, probabilities, class_names, cluster, drawn)
@@ -93,7 +93,7 @@ def by_source(
     several = (sources != "").sum() > 1
     labels, probabilities = predictions.labels, predictions.probabilities
     truth = one_vs_rest(labels, len(class_names))
-    right = (truth & decisions(labels, probabilities)).any(axis=1)
+    right = (truth & decisions(probabilities, multi_label=labels.ndim == 2)).any(axis=1)
     rows = []
     for source in sources if several else ():
         here = predictions.sources == source
@@ -133,13 +133,6 @@ def gaps(validation: Tree, test: Tree) -> dict[str, Tree]:
         row = Measure(difference, low, high, a["n"] + b["n"], method).to_dict()
         rows[key] = row | {"flagged": not low <= 0 <= high}
     return rows
-
-
-def decisions(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Which classes each picture was called, Boolean ``[n, classes]``."""
-    if labels.ndim == 2:
-        return probabilities >= 0.5
-    return one_vs_rest(probabilities.argmax(axis=1), probabilities.shape[1])
 
 
 def _plain(tree: Any) -> Any:

@@ -22,6 +22,7 @@ from covjax.evaluation.counts import (
     confusion_matrix,
     counts_of_confusion,
     counts_of_decisions,
+    decisions,
     macro,
     one_vs_rest,
     per_class,
@@ -182,7 +183,8 @@ def _counts(labels, probabilities):
     """One-vs-rest counts and, with one label a picture, the confusion matrix."""
     classes = probabilities.shape[1]
     if labels.ndim == 2:
-        return counts_of_decisions(labels.astype(bool), probabilities >= 0.5), None
+        called = decisions(probabilities, multi_label=True)
+        return counts_of_decisions(labels.astype(bool), called), None
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), classes)
     return counts_of_confusion(matrix), matrix
 

@@ -1,5 +1,6 @@
 """What a model said about one split, with what is known of each picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,3 +74,14 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def mean_probabilities(members: Sequence[np.ndarray]) -> np.ndarray:
+    """What several models say in the mean, float32 as each, ``[n, classes]``.
+
+    The sum is taken in their order: a row does not depend on the others.
+    """
+    total = np.zeros(members[0].shape)
+    for member in members:
+        total += member
+    return (total / len(members)).clip(0, 1).astype(np.float32)

@@ -13,7 +13,7 @@ from covjax.errors import InputError
 from covjax.evaluation import folds
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.operating_point import choose
-from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.predictions import Predictions, mean_probabilities
 from covjax.evaluation.report import write_report
 from covjax.evaluation.table import blinded
 from covjax.files import write_json
@@ -217,5 +217,5 @@ def ensemble(places: Mapping[int, Path], split: str) -> Predictions:
     for place, member in zip(places.values(), members, strict=True):
         if not np.array_equal(first.files, member.files):
             raise InputError(f"{place}: other {split} pictures than the first seed's")
-    mean = np.mean([m.probabilities.astype(float) for m in members], axis=0)
-    return replace(first, probabilities=mean.clip(0, 1).astype(np.float32))
+    mean = mean_probabilities([member.probabilities for member in members])
+    return replace(first, probabilities=mean)

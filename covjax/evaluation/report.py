@@ -204,7 +204,10 @@ def failures(
     wrong ones counts.
     """
     p, labels = predictions.probabilities, predictions.labels
-    truth, said = one_vs_rest(labels, len(class_names)), decisions(labels, p)
+    truth, said = (
+        one_vs_rest(labels, len(class_names)),
+        decisions(p, multi_label=labels.ndim == 2),
+    )
     sure, right = calibration.confidence_and_hits(labels, p)
     confidence = np.where(right, -1, sure).reshape(len(p), -1).max(axis=1)
     wrong = np.flatnonzero(confidence >= 0)

@@ -13,9 +13,11 @@ from typing import Any, get_args, get_origin
 from covjax import config
 from covjax.data import Splits
 from covjax.errors import InputError
+from covjax.evaluation import repeats
 from covjax.files import CARDS, runs_within
 from covjax.inference import Classifier
 from covjax.systems.finished import System, read_card
+from covjax.systems.seeds import Seeds
 from covjax.systems.segmenter import CARD as SEGMENTER
 
 # Each is a module of this package with a frozen dataclass `Settings`, made of
@@ -65,7 +67,7 @@ def train(run: config.Run, splits: Splits, workdir: Path) -> dict[str, Any]:
 
 
 def load(workdir: Path) -> Classifier | System:
-    """What a finished run judges pictures with: its network, or its system.
+    """What a finished run judges pictures with: its network, its system, its seeds.
 
     Args:
       workdir: of the run.
@@ -86,6 +88,10 @@ def load(workdir: Path) -> Classifier | System:
             f"{workdir}: holds several runs; name one of them, such as {min(runs)}"
         )
     run = read_recipe(workdir)
+    if run.train.seeds > 1:
+        card = read_card(workdir)
+        members = [load(repeat.place) for repeat in repeats.plan(run, workdir)]
+        return System(parts=Seeds(members), **card)
     if run.system.name in ("", "gan_augmentation"):  # one network in the end
         return Classifier.load(workdir)
     module = importlib.import_module(f"covjax.systems.{known(run.system.name)}")

@@ -46,12 +46,13 @@ class System:
 
     Attributes:
       parts: the networks, out of the run's folders.
-      name: one of `covjax.systems.SYSTEMS`.
+      name: one of `covjax.systems.SYSTEMS`, or how many seeds of what.
       class_names: in the order of the probabilities.
       preprocess: what pictures must go through first.
       batch_size: pictures that are asked about at a time.
       temperature: calibrates the probabilities.
       thresholds: operating point by class name.
+      multi_label: whether a picture may have several labels, or none.
     """
 
     parts: Parts = field(repr=False)
@@ -61,6 +62,7 @@ class System:
     batch_size: int
     temperature: Temperature
     thresholds: dict[str, float]
+    multi_label: bool = False
 
     def judge(self, images: np.ndarray) -> Judged:
         """Calibrated probabilities, and embeddings; see `Parts`.
@@ -106,6 +108,7 @@ def read_card(workdir: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
         names = [f.name for f in dataclasses.fields(System) if f.name != "parts"]
+        values = {"multi_label": False} | values  # earlier versions did not write it
         card: dict[str, Any] = {name: values[name] for name in names}
         card["class_names"] = tuple(card["class_names"])
         card["preprocess"] = Preprocess.from_dict(card["preprocess"])

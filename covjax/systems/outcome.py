@@ -64,6 +64,7 @@ def report(
         batch_size=run.evaluation.batch_size or run.train.batch_size,
         temperature=temperature,
         thresholds=thresholds(point),
+        multi_label=splits.train.multi_label,
     )
     system.save(workdir)
     learn_familiar(system.judge, said, splits, workdir, run.train.seed)

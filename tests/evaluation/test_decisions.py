@@ -40,6 +40,12 @@ def binary(labels, scores, **kwargs) -> Predictions:
 # Temperature
 
 
+def test_temperature_1_changes_no_bit():
+    p = np.float32([[0.1, 0.2, 0.7], [1, 0, 0]])
+    for independent in (False, True):
+        assert Temperature(1.0, independent)(p).tobytes() == p.tobytes()
+
+
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_planted_miscalibration_is_recovered(temperature):
     random = np.random.default_rng(0)
