@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The GPU measurements by one command, the most important first:
 #
-#     benchmarks/gpu_suite.sh            seeds folds headline tables; meant for 25 minutes,
-#                                        not yet run whole on a GPU
-#     benchmarks/gpu_suite.sh flags      one step; besides those: small infer forms flags
-#                                        start
+#     benchmarks/gpu_suite.sh            all: seeds folds headline tables start forms infer
+#                                        small flags; not yet run whole on a GPU
+#     benchmarks/gpu_suite.sh flags      one step
 #     benchmarks/gpu_suite.sh --tiny     the same with tiny shapes, on a CPU too
+#
+# After 25 minutes (SUITE_MINUTES) it stops what runs, writes the tables of what there is
+# and names the steps that are not done; the same command goes on with them.
 #
 # On an H100 with jaxlib 0.11.2 the bare step of ResNet-50 compiled in 14 s, but the first
 # epoch of DarkCovidNet, one scan in one program, took 83 s, of which training was 0.15 s.
@@ -15,8 +17,8 @@
 # latter, and without the scan. PyTorch runs in channels_last alone, the faster layout in
 # timm's tables of an RTX 3090.
 #
-# Each step writes a result line as soon as it has one and skips what is there already,
-# so a suite that was cut off goes on. COVJAX_RESULTS_DIR: where the lines go.
+# Each step writes a result line as soon as it has one and skips what is there already.
+# COVJAX_RESULTS_DIR: where the lines go.
 # PNEUMONIA_MNIST_DIR and DARKCOVIDNET_DIR: the pictures; without them the phantom's,
 # and the lines say so.
 set -uo pipefail
@@ -27,7 +29,8 @@ python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo pyth
 tiny=false
 if [ "${1:-}" = --tiny ]; then tiny=true && shift; fi
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(seeds folds headline tables)
+[ ${#steps[@]} -gt 0 ] ||
+    steps=(seeds folds headline tables start forms infer small flags)
 
 batches=(256) small=(32) size=0 modes=(eager default)
 rounds=5 window=1 seeds=5 folds=5 seed_epochs=100 fold_epochs=100 extra=()
@@ -38,8 +41,18 @@ if $tiny; then
     tables=(resnet18)
 fi
 
+limit=$((${SUITE_MINUTES:-25} * 60 - 30)) # seconds; half a minute for the tables
+child=
+trap 'kill "$child" 2>/dev/null; wait; exit 130' INT TERM
+within() { # Python, as long as there is time; SIGTERM reaches its own children too
+    ((SECONDS < limit)) || return 124
+    timeout --kill-after=20 $((limit - SECONDS)) "$python" "$@" &
+    child=$!
+    wait "$child"
+}
+
 throughput() {
-    "$python" -m benchmarks.throughput --against torch --sizes $size --rounds $rounds \
+    within -m benchmarks.throughput --against torch --sizes $size --rounds $rounds \
         --window $window --torch-layouts channels_last --torch-modes "${modes[@]}" \
         --precisions bfloat16 "${extra[@]}" "$@"
 }
@@ -67,16 +80,16 @@ infer() {
 forms() { # other forms of one operation, and where the step's time goes
     local model=resnet50
     $tiny && model=resnet18
-    "$python" -m benchmarks.throughput --models $model --modes train --sizes $size \
+    within -m benchmarks.throughput --models $model --modes train --sizes $size \
         --batches "${batches[@]}" --precisions bfloat16 --rounds $rounds \
         --window $window --forms pools stems "${extra[@]}"
-    "$python" -m benchmarks.kernels --model $model --batch "${batches[0]}" \
+    within -m benchmarks.kernels --model $model --batch "${batches[0]}" \
         --size $((size ? size : 224)) --precision bfloat16 --window $window \
         --rounds $rounds "${extra[@]}"
 }
 
 accuracy() {
-    "$python" -m benchmarks.accuracy "${extra[@]}" "$@"
+    within -m benchmarks.accuracy "${extra[@]}" "$@"
 }
 
 seeds() { # Yang et al. 2023 (MedMNIST v2)
@@ -105,26 +118,30 @@ flags() {
     local case=(--model resnet50 --batch 256)
     $tiny && case=(--model darkcovidnet --batch 2 --size 32 --precision float32
         --only xla_cpu_enable_fast_math=true xla_no_such_flag=1)
-    "$python" -m benchmarks.xla_flags "${case[@]}" --window $window --rounds 2 \
+    within -m benchmarks.xla_flags "${case[@]}" --window $window --rounds 2 \
         "${extra[@]}"
 }
 
 start() {
     local fusions=--xla_gpu_experimental_enable_fusion_autotuner=false
     $tiny && fusions=--xla_cpu_enable_fast_math=false
-    local times=("$python" -m benchmarks.compile_time "${darkcovidnet[@]}" --rounds 1
+    local times=(within -m benchmarks.compile_time "${darkcovidnet[@]}" --rounds 1
         --config.data.fold=0 "${extra[@]}")
     "${times[@]}"
     XLA_FLAGS="${XLA_FLAGS:-} $fusions" "${times[@]}"
     "${times[@]}" --single-steps
 }
 
-status=0
+status=0 undone=()
 for step in "${steps[@]}"; do
     before=$SECONDS
-    "$step" || status=1
-    echo "$step: $((SECONDS - before)) s"
+    if ((before < limit)); then
+        "$step" || status=1
+        echo "$step: $((SECONDS - before)) s"
+    fi
+    ((SECONDS < limit)) || undone+=("$step") status=1
 done
 "$python" -m benchmarks.report $($tiny && echo --busy) \
     ${COVJAX_RESULTS_DIR:+--results "$COVJAX_RESULTS_DIR"}
+[ ${#undone[@]} -eq 0 ] || echo "out of time, to be done: ${undone[*]}"
 exit $status

@@ -1,7 +1,9 @@
 """The pure parts of the benchmarks: ratios, skipping, counting, tables."""
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -239,3 +241,37 @@ def test_the_operations_of_a_program_are_recorded():
     runs = kernels.recorded(lambda: jax.block_until_ready(program(x)))
     assert any("dot" in run.name or "fusion" in run.name for run in runs)
     assert all(run.seconds >= 0 for run in runs)
+
+
+def test_the_gpu_plan_ends_in_time_and_tells_what_is_undone(tmp_path):
+    """With a stand-in for Python that only writes down what it is asked."""
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$2 $XLA_FLAGS" >> {log}\n')
+    python.chmod(0o755)
+    suite = Path(harness.__file__).parent / "gpu_suite.sh"
+
+    def told(minutes):
+        environment = {"PYTHON": str(python), "SUITE_MINUTES": minutes}
+        return subprocess.run(
+            [suite, "--tiny"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    whole = told("25")
+    assert (whole.returncode, whole.stderr) == (0, "")
+    steps = [line.partition(":")[0] for line in whole.stdout.splitlines()]
+    assert steps == [
+        "seeds", "folds", "headline", "tables", "start", "forms", "infer", "small",
+        "flags",
+    ]  # fmt: skip
+    asked = log.read_text().splitlines()
+    assert sum("xla_cpu_enable_fast_math=false" in line for line in asked) == 1
+    assert asked[-1].startswith("benchmarks.report")
+    log.unlink()
+    late = told("0")
+    assert late.returncode == 1
+    assert late.stdout == f"out of time, to be done: {' '.join(steps)}\n"
+    assert log.read_text().startswith("benchmarks.report")
