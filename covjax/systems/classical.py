@@ -66,6 +66,12 @@ class Pipeline:
                     f"{PIPELINE}.{name}={getattr(self, name)!r}: must be one of "
                     f"{', '.join(allowed)}"
                 )
+        shape = self.options.get("decision_function_shape", "ovr")
+        if shape != "ovr":  # distances of pairs: of three classes as many as classes
+            raise InputError(
+                f"{PIPELINE}.options.decision_function_shape={shape!r}: must be 'ovr', "
+                "one distance a class"
+            )
         check_ranges(self, RANGES, PIPELINE)
         if (self.classifier == "hierarchical_tree") != bool(self.hierarchy):
             raise InputError(

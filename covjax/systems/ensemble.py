@@ -87,7 +87,8 @@ def train(
       InputError: for settings that do not fit; as `covjax.training.loop.fit`.
     """
     members = check(run, splits.train, settings)
-    # all before the first training: some may not be there
+    # all before the first training: weights may not be there, patients too few
+    parts = folds_of(run, splits.train, settings)
     starts = [start_of(run, splits.train, member, settings) for member in members]
     pairs = list(zip(members, starts, strict=True))
     networks = [
@@ -97,9 +98,7 @@ def train(
 
     if settings.rule == "stacking":
         unseen = [
-            out_of_fold_of(
-                run, splits, workdir / member.name, member, start, settings.folds
-            )
+            out_of_fold_of(run, splits, workdir / member.name, member, start, parts)
             for member, start in pairs
         ]
         joined = combine("stacking", np.stack(unseen), splits.train.labels)
@@ -284,13 +283,21 @@ def with_trunk(
     return result, tuple(parts)
 
 
+def folds_of(run: config.Run, images: ImageSet, settings: Settings) -> np.ndarray:
+    """The fold of each training picture, ``[n]``, for stacking; one for other rules."""
+    if settings.rule != "stacking":
+        return np.zeros(len(images), int)
+    groups, _ = group_ids(images.patients, images.files, run.data.group_key)
+    return k_fold(groups, images.labels, settings.folds, run.train.seed)
+
+
 def out_of_fold_of(
     run: config.Run,
     splits: Splits,
     workdir: Path,
     member: Member,
     start: Start,
-    folds: int,
+    parts: np.ndarray,
 ) -> np.ndarray:
     """A member's probabilities of training pictures that it had not seen."""
 
@@ -300,36 +307,27 @@ def out_of_fold_of(
         network = train_member(run, less, place, member, start)
         return network.judge(resized(unseen, member.size).images).probabilities
 
-    groups, _ = group_ids(splits.train.patients, splits.train.files, run.data.group_key)
-    return out_of_fold(splits.train, groups, folds, run.train.seed, predict)
+    return out_of_fold(splits.train, parts, predict)
 
 
 def out_of_fold(
     images: ImageSet,
-    groups: np.ndarray,
-    folds: int,
-    seed: int,
+    parts: np.ndarray,
     predict: Callable[[ImageSet, ImageSet, int], np.ndarray],
 ) -> np.ndarray:
-    """Probabilities of every picture by a model that has not seen it or its group.
+    """Probabilities of every picture by a model that has not seen its fold.
 
     Args:
       images: of the training split.
-      groups: str ``[n]``, patients and groups, from `covjax.data.splits.group_ids`.
-      folds: number of models.
-      seed: of the assignment to folds, which is stratified by class.
+      parts: int ``[n]``, the fold of each, from `covjax.data.splits.k_fold`.
       predict: trains on the first set and gives probabilities of the second; the
         third argument is the number of the fold.
 
     Returns:
       Float32 ``[n, classes]``.
     """
-    parts = k_fold(groups, images.labels, folds, seed)
     result = np.full((len(images), images.num_classes), np.nan, np.float32)
-    for fold in range(folds):
+    for fold in np.unique(parts).tolist():
         inside = parts == fold
-        if inside.any():
-            result[inside] = predict(
-                images.subset(~inside), images.subset(inside), fold
-            )
+        result[inside] = predict(images.subset(~inside), images.subset(inside), fold)
     return result

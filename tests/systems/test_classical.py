@@ -149,6 +149,13 @@ def test_an_optimisation_cut_short_is_told():
             {"classifier": "hierarchical_tree", "hierarchy": {"covid": "covid"}},
             "a path for each of normal, pneumonia, covid",
         ),
+        (
+            {
+                "classifier": "rbf_svm",
+                "options": {"decision_function_shape": "ovo"},
+            },
+            "decision_function_shape='ovo': must be 'ovr', one distance a class",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(kwargs, message):

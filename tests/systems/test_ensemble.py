@@ -12,7 +12,7 @@ from covjax import config, train
 from covjax.data import Splits
 from covjax.data.imageset import ImageSet
 from covjax.data.preprocess import Preprocess
-from covjax.data.splits import group_ids
+from covjax.data.splits import group_ids, k_fold
 from covjax.errors import InputError
 from covjax.systems import ensemble
 from covjax.systems.finished import without_embeddings
@@ -143,7 +143,7 @@ def test_no_picture_is_predicted_by_who_saw_its_patient():
         return unseen.images[:, 0, 0].repeat(2, axis=1) / 255
 
     groups, _ = group_ids(images.patients, images.files)
-    found = ensemble.out_of_fold(images, groups, 3, 0, predict)
+    found = ensemble.out_of_fold(images, k_fold(groups, images.labels, 3, 0), predict)
     assert folds == [0, 1, 2]
     expected = images.images[:, 0, 0].repeat(2, axis=1) / 255
     np.testing.assert_allclose(found, expected, rtol=1e-6)  # each once, in its place
@@ -176,10 +176,34 @@ def test_stacking_keeps_the_groups_of_file_names_together(tmp_path, monkeypatch)
         card={},
     )
     start = ensemble.Start(None, ())
-    ensemble.out_of_fold_of(run, splits, tmp_path, member, start, 3)
+    settings = ensemble.Settings(rule="stacking", folds=3)
+    parts = ensemble.folds_of(run, train, settings)
+    ensemble.out_of_fold_of(run, splits, tmp_path, member, start, parts)
     names = {f"p{i}" for i in range(11)}
     left_out = [names - side for side in sides]
     assert sum(map(len, left_out)) == len(names)  # each in one fold, with all it has
+
+
+def test_too_many_folds_are_refused_before_any_member_trains(tmp_path, monkeypatch):
+    def train_member(*_):
+        raise AssertionError("a member was trained")
+
+    monkeypatch.setattr(ensemble, "train_member", train_member)
+    images = pictures(43, 2)
+    splits = Splits(
+        train=images,
+        validation=images,
+        test=images,
+        preprocess=Preprocess(size=8),
+        verdict={},
+        card={},
+    )
+    settings = ensemble.Settings(
+        members=({"model": "alexnet"}, {"model": "vgg11"}), rule="stacking", folds=44
+    )
+    run = config.Run(data=config.Data(size=64))
+    with pytest.raises(InputError, match="patients or groups cannot be split into 44"):
+        ensemble.train(run, splits, tmp_path, settings)
 
 
 @dataclass
