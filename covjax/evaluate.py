@@ -141,7 +141,7 @@ def subject(workdir: Path, flags: Any) -> Subject:
     if flags.data:
         images = external(workdir, run, classifier, flags)
     else:
-        images = own_test(workdir, run)
+        images = own_splits(workdir, run).test  # whoever judges it opens it first
     return Subject(workdir=workdir, run=run, classifier=classifier, test=images)
 
 
@@ -203,6 +203,7 @@ def evaluate(
         "sources": by_source(predictions, names, level=level),
         "subgroups": by_subgroup(images, predictions, names, level=level),
         "operating_point": None,
+        "copies": sought(subject, predictions, level) if flags.data else None,
     }
     for positive, threshold in classifier.thresholds.items():
         point = OperatingPoint(positive, threshold, "frozen with the run")
@@ -214,6 +215,19 @@ def evaluate(
     predictions.save(place / "predictions.npz")
     write_json(place / "metrics.json", metrics)
     return predictions, metrics
+
+
+def sought(
+    subject: Subject, predictions: "Predictions", level: float
+) -> dict[str, Any]:
+    """`covjax.evaluation.copies`, or the ``reason`` why none could be looked for."""
+    from covjax.evaluation.copies import copies
+
+    try:
+        splits = own_splits(subject.workdir, subject.run)
+    except InputError as error:  # a run may be far away from what it was trained on
+        return {"reason": str(error)}
+    return copies(splits, subject.test, predictions, level)
 
 
 def asked(flags: Any) -> dict[str, Any]:
@@ -236,15 +250,6 @@ def words_of(flags: Any) -> str:
     digest = hashlib.sha256(json.dumps([found, *map(str, places)]).encode())
     words = [flags.data, *(place.stem for place in places[-1:]), digest.hexdigest()[:6]]
     return "-".join(words)
-
-
-def own_test(workdir: Path, run: config.Run) -> "ImageSet":
-    """The run's own test split; whoever judges it opens it first."""
-    from covjax import data
-
-    splits = data.load(run.data, progress=True)
-    require_same(workdir, splits)
-    return splits.test
 
 
 def external(
@@ -318,12 +323,16 @@ def require_unseen(workdir: Path, images: "ImageSet", name: str) -> None:
         )
 
 
-def require_same(workdir: Path, splits: "Splits") -> None:
-    """Raises `InputError` unless the splits are those of the training.
+def own_splits(workdir: Path, run: config.Run) -> "Splits":
+    """What the run was trained and judged on.
 
-    With pictures added or taken away they are dealt anew, and what was trained on
-    may be in the test split.
+    Raises:
+      InputError: where the pictures are not those of the training. With some added or
+        taken away they are dealt anew, and what was trained on may be in the test
+        split.
     """
+    from covjax import data
+
     path = workdir / "data.json"
     try:
         fingerprints = json.loads(path.read_text())["fingerprints"]
@@ -335,12 +344,14 @@ def require_same(workdir: Path, splits: "Splits") -> None:
         ) from error
     except (TypeError, *DAMAGED) as error:
         raise InputError(f"{path}: damaged: {error!r}") from error
+    splits = data.load(run.data, progress=True)
     for name, fingerprint in recorded.items():
         if getattr(splits, name).fingerprint() != fingerprint:
             raise InputError(
                 f"{workdir}: the pictures of its {name} split are not those of its "
                 "training (data.json); the data set has changed since"
             )
+    return splits
 
 
 def match_classes(

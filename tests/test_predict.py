@@ -236,6 +236,44 @@ def test_its_own_pictures_under_other_names_are_no_external_data(
     assert not (workdir / "openings.jsonl").exists()
 
 
+def test_copies_of_its_own_pictures_are_told(trained, tmp_path, capsys):
+    """Of other brightness and contrast, so that no byte is the same."""
+    workdir, splits = trained
+    values = json.loads((workdir / "config.json").read_text())
+    values["data"]["size"] = 32
+    (workdir / "config.json").write_text(json.dumps(values))
+    drawn = saved(phantom(32, patients=6, seed=9), tmp_path / "set")
+    count = len(list(drawn.rglob("*.png")))
+    words = ["--workdir", str(workdir), "--data", "folder", "--dir", str(drawn)]
+    evaluate.main(words)
+    assert "no picture shows one of the run's own (" in capsys.readouterr().out
+    for name, i in (("train", 0), ("train", 1), ("test", 0)):
+        picture = np.asarray(getattr(splits, name).images[i, :, :, 0], float)
+        windowed = Image.fromarray((0.8 * picture + 20).astype(np.uint8))
+        windowed.save(drawn / "normal" / f"copy {name} {i}.png")
+    evaluate.main(words)
+    told = capsys.readouterr().out
+    (line,) = (
+        line for line in told.splitlines() if "show one of the run's own" in line
+    )
+    assert line.startswith(
+        "3 pictures show one of the run's own, 2 in the train split, 1 in the test "
+        "split, such as normal/copy train 0.png as "
+    )
+    place = max(workdir.glob("evaluation-*"), key=lambda p: p.stat().st_mtime)
+    metrics = json.loads((place / "metrics.json").read_text())
+    assert metrics["test"]["n"] == count + 3
+    assert metrics["copies"]["auc"]["n"] == count
+    assert measured_on(metrics).endswith(", 3 of which show pictures of its own")
+    other = tmp_path / "other"
+    shutil.copytree(workdir, other)
+    (other / "data.json").unlink()
+    evaluate.main([*words[:2], str(other), *words[2:]])
+    told = capsys.readouterr().out
+    assert f"{workdir.name}: 3 pictures show one of the run's own" in told
+    assert "other: copies of the run's own pictures were not looked for: " in told
+
+
 def test_its_own_phantom_elsewhere_is_no_external_data(trained, tmp_path):
     words = ["--workdir", str(trained[0]), "--data", "phantom"]
     with pytest.raises(InputError, match=r"of \d+ pictures are the run's own, \d+ in"):

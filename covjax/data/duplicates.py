@@ -11,7 +11,8 @@ Not found: a copy cropped or turned by more than about one part in a hundred. Be
 about 24 pixels a side pictures keep too little detail to tell a copy from a likeness.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Pair(NamedTuple):
     """Two rows with the same picture."""
 
     first: int
-    second: int  # always the larger row
+    second: int  # the larger row, unless it is of another set
     kind: str  # "identical" (every pixel) or "near"
     turn: str  # a key of `TURNS`: how the second lies against the first
     correlation: float  # of the fine fingerprints
@@ -70,20 +71,52 @@ def find(images: np.ndarray, patients: np.ndarray) -> Duplicates:
         return Duplicates([], 0, THRESHOLD, 0.0, 0.0)
     originals, copies = _identical(images)
     grey = np.stack([_grey(images[row]) for row in originals])
+    found = _near(grey, patients[originals])
+    near = [
+        pair._replace(
+            first=int(originals[pair.first]), second=int(originals[pair.second])
+        )
+        for pair in found.pairs
+    ]
+    return replace(found, pairs=sorted(copies + near))
+
+
+def between(
+    first: Iterable[np.ndarray], second: Iterable[np.ndarray], patients: np.ndarray
+) -> Duplicates:
+    """Searches two sets for pictures that both have.
+
+    Args:
+      first: uint8 pictures ``[height, width, channels]``.
+      second: likewise, prepared in the same way.
+      patients: of the first, then of the second, as `find` takes them.
+
+    Returns:
+      Pairs of a row of the first set and one of the second, all called near.
+    """
+    those = [_grey(image) for image in first]
+    n, grey = len(those), np.stack(those + [_grey(image) for image in second])
+    found = _near(grey, patients, second=n)
+    pairs = [pair._replace(second=pair.second - n) for pair in found.pairs]
+    return replace(found, pairs=pairs)
+
+
+def _near(grey: np.ndarray, patients: np.ndarray, second: int = 0) -> Duplicates:
+    """The search in pictures out of `_grey`; see `_search`."""
     coarse, fine = (
         _fingerprints(grey, COARSE, COARSE_BAND),
         _fingerprints(grey, FINE, FINE_BAND),
     )
-    compared = len(grey) * (len(grey) - 1) // 2
-    rate = _Tail(fine, patients[originals])
+    n = len(grey)
+    compared = second * (n - second) if second else n * (n - 1) // 2
+    rate = _Tail(fine, patients)
     threshold = max(THRESHOLD, rate.threshold(EXPECTED_FALSE / max(4 * compared, 1)))
-    near = [
-        Pair(int(originals[a]), int(originals[b]), "near", turn, correlation)
-        for a, b, turn, correlation in _search(coarse, fine, threshold)
-    ]
     wrong = min(1.0, 4 * rate.above(threshold))
     return Duplicates(
-        pairs=sorted(copies + near),
+        pairs=[
+            Pair(int(a), int(b), "near", turn, correlation)
+            for a, b, turn, correlation in _search(coarse, fine, threshold, second)
+        ],
         compared=compared,
         threshold=threshold,
         false_positive_rate=wrong,
@@ -123,16 +156,23 @@ def _fingerprints(grey: np.ndarray, side: int, band: tuple[float, float]) -> np.
     return detail / np.maximum(length, 1e-3)  # a blank picture resembles nothing
 
 
-def _search(coarse: np.ndarray, fine: np.ndarray, threshold: float):
-    """Yields (row, row, turn, correlation) of pairs above the threshold."""
+def _search(coarse: np.ndarray, fine: np.ndarray, threshold: float, second: int):
+    """Yields (row, row, turn, correlation) of pairs above the threshold.
+
+    Where a second set begins at row `second`, not 0, one row of a pair is in each.
+    """
     n, block = len(coarse), 1024
     flat = coarse.reshape(n, -1)
     best: dict[tuple[int, int], tuple[float, str]] = {}
     for turn, (down, right) in TURNS.items():
         turned = np.ascontiguousarray(coarse[:, ::down, ::right]).reshape(n, -1)
-        for start in range(0, n, block):
-            similar = flat[start : start + block] @ turned[start:].T > CANDIDATE
-            for a, b in np.argwhere(np.triu(similar, 1)) + start:
+        for start in range(0, second or n, block):
+            end = min(start + block, second or n)
+            begin = second or start
+            similar = flat[start:end] @ turned[begin:].T > CANDIDATE
+            if not second:
+                similar = np.triu(similar, 1)
+            for a, b in np.argwhere(similar) + np.array([start, begin]):
                 value = float((fine[a] * fine[b, ::down, ::right]).sum())
                 if value >= threshold and value > best.get((a, b), (0.0, ""))[0]:
                     best[a, b] = value, turn

@@ -262,7 +262,8 @@ def measured_on(metrics: Any) -> str:
         told += f", {asked['limit']} pictures drawn of it"
     if "map" in asked:
         told += f", with {asked['map'].replace('=', ' as ').replace(',', ', ')}"
-    return told
+    seen = (metrics.get("copies") or {}).get("pictures")
+    return f"{told}, {seen} of which show pictures of its own" if seen else told
 
 
 def limitations(metrics: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from covjax.evaluation.compare import compare
 from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.table import of_copies
 
 COMPARED = {
     "auc": "AUC",
@@ -46,7 +47,8 @@ def compare_runs(
         "n": len(first),
         **how,
         "runs": [
-            {"run": name, "model": found["model"]} | found["test"]["overall"]
+            {"run": name, "model": found["model"], "copies": found["copies"]}
+            | found["test"]["overall"]
             for name, (_, found) in zip(names, results, strict=True)
         ],
         "differences": differences,
@@ -80,6 +82,11 @@ def comparison_lines(compared: dict[str, Any]) -> list[str]:
             ", of accuracy by McNemar's exact test; intervals of the other differences "
             "by the paired bootstrap"
         )
+    notes += [
+        f"{row['run']}: {of_copies(row['copies'])}"
+        for row in compared["runs"]
+        if row["copies"]
+    ]
     return [*lines, *notes]
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from covjax.data.splits import NAMES
+
 OVERALL = {  # printed name of each measure of a whole split
     "auc": "AUC (macro)",
     "accuracy": "accuracy",
@@ -109,6 +111,8 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
 def external_lines(metrics: dict[str, Any]) -> list[str]:
     """A finished run's measures on another data set, or on its own test split again."""
     lines = [f"{metrics['run']} ({metrics['model']}) on {metrics['data']}", ""]
+    if metrics["copies"]:
+        lines += [of_copies(metrics["copies"]), ""]
     lines += [*_measure_lines(metrics), "", *_point_lines(metrics)]
     for name, column in (("sources", "source"), ("subgroups", "group")):
         if metrics[name]:
@@ -116,6 +120,30 @@ def external_lines(metrics: dict[str, Any]) -> list[str]:
         for row in metrics[name]:
             lines.append(f"{row[column]:<20}{_cells(row['auc'])}   n {row['n']}")
     return lines
+
+
+def of_copies(found: dict[str, Any]) -> str:
+    """Whether another data set's pictures show what the run has seen, in a sentence."""
+    if "reason" in found:
+        return (
+            f"copies of the run's own pictures were not looked for: {found['reason']}"
+        )
+    chance = (
+        f"{found['compared']:,} pairs were compared, {found['expected_false']:.2g} of "
+        "them would be named by chance"
+    )
+    if not found["pictures"]:
+        return f"no picture shows one of the run's own ({chance})"
+    where = ", ".join(
+        f"{found[name]} in the {name} split" for name in NAMES if found[name]
+    )
+    theirs, own = found["examples"][0]
+    others = f"AUC of the others {_cells(found['auc']).strip()}" if found["auc"] else ""
+    sentence = (
+        f"{found['pictures']} pictures show one of the run's own, {where}, such as "
+        f"{theirs} as {own}: they are no external evidence"
+    )
+    return f"{'; '.join(filter(None, [sentence, others]))} ({chance})"
 
 
 def _measure_lines(metrics: dict[str, Any]) -> list[str]:

@@ -50,6 +50,22 @@ def test_copies_are_found_and_nothing_else(chest, change):
     assert {(p.kind, p.turn) for p in found.pairs} == {(kind, turn)}
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_copies_in_another_set_are_found_there_alone(chest, change):
+    make, _, turn = CHANGES[change]
+    rows = np.arange(0, len(chest), 6)
+    other = phantom(64, patients=20, pictures_per_patient=(1, 1), seed=9)
+    copies = np.stack([make(chest.images[row, ..., 0]) for row in rows])[..., None]
+    first = np.concatenate([chest.images, chest.images[:1]])  # twice in one set
+    second = np.concatenate([copies, other.images, other.images[:1]])
+    owners = [chest.patients, ["", *[""] * len(rows)], other.patients, [""]]
+    found = duplicates.between(first, second, np.concatenate(owners))
+    expected = [(len(chest), 0), *((row, k) for k, row in enumerate(rows))]
+    assert [(p.first, p.second) for p in found.pairs] == sorted(expected)
+    assert {(p.kind, p.turn) for p in found.pairs} == {("near", turn)}
+    assert found.compared == len(first) * len(second)
+
+
 def test_different_pictures_of_a_patient_are_no_duplicates(chest):
     found = duplicates.find(chest.images, chest.patients)
     assert found.pairs == []
