@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from covjax.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,6 +25,36 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.err
 def runs_within(workdir: Path) -> list[Path]:
     """The finished seeds or folds in a recipe's work directory."""
     return [path.parent for card in CARDS for path in workdir.glob(f"{REPEATS}/{card}")]
+
+
+def files_below(root: Path, *, hidden: bool = True) -> Iterator[str]:
+    """The files under `root`, those behind links to folders as well, each once.
+
+    Args:
+      root: a folder; one that is not there has none.
+      hidden: whether to name files whose name, or a folder's below `root`, begins
+        with a dot.
+
+    Raises:
+      InputError: for a folder that cannot be read.
+    """
+
+    def told(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            why = f"cannot be read ({error.strerror})"
+            raise InputError(f"{error.filename}: {why}") from error
+
+    seen = set()
+    for folder, folders, files in os.walk(root, onerror=told, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:  # a link to a folder that leads back here
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(n for n in folders if hidden or n[0] != ".")
+        for name in sorted(files):
+            if hidden or name[0] != ".":
+                yield os.path.join(folder, name)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from covjax import cli
 from covjax.errors import InputError
-from covjax.files import whole
+from covjax.files import files_below, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,11 +119,8 @@ def listed(paths: Sequence[Path]) -> Iterator[Path]:
     """The files themselves, and all files below the folders but hidden ones."""
     for path in paths:
         if path.is_dir():
-            yield from (
-                file
-                for file in path.rglob("*")
-                if file.is_file() and not file.name.startswith(".")
-            )
+            below = map(Path, files_below(path, hidden=False))
+            yield from (file for file in below if file.is_file() or file.is_symlink())
         else:
             yield path
 

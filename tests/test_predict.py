@@ -97,11 +97,16 @@ def test_one_picture_or_many_give_the_same_numbers(run, scans, tmp_path, classif
 
 def test_a_bad_file_has_its_error_and_the_rest_goes_on(run, scans, tmp_path):
     (scans / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    (scans / "gone.png").symlink_to("/nowhere/gone.png")
+    (scans / "normal").rename(tmp_path / "behind a link")
+    (scans / "normal").symlink_to(tmp_path / "behind a link")
+    os.mkfifo(scans / "no file.png")
     stale = tmp_path / "out/heatmaps/00009-of another call.png"
     stale.parent.mkdir(parents=True)
     stale.touch()
     rows = judged(run, tmp_path / "out", scans, "--heatmaps")
-    assert "broken.png" in rows[str(scans / "broken.png")]["error"]
+    for name in ("broken.png", "gone.png"):
+        assert name in rows[str(scans / name)]["error"]
     assert sum(not row["error"] for row in rows.values()) == 6
     assert len(list((tmp_path / "out" / "heatmaps").glob("*.png"))) == 6
     with (tmp_path / "out" / "predictions.csv").open() as file:

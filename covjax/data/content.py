@@ -9,12 +9,13 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from covjax.data.builders._base import Example
+from covjax.files import files_below
 
 # (items, total, description): wraps an iterable in a progress bar
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -80,20 +81,7 @@ def _stamp(examples: Sequence[Example], root: Path | None) -> tuple[str, float] 
     """Stamp of all files that the examples are read from; None if these are unknown."""
     if all(example.paths for example in examples):
         return _stamp_of(os.fspath(path) for e in examples for path in e.paths)
-    return None if root is None else _stamp_of(_tree(root))
-
-
-def _tree(root: Path) -> Iterator[str]:
-    """The files under `root`, those behind links to folders as well."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:  # a link to a folder that leads back here
-            folders.clear()
-            continue
-        seen.add(place)
-        folders.sort()
-        yield from (os.path.join(folder, name) for name in sorted(files))
+    return None if root is None else _stamp_of(files_below(root))
 
 
 def _stamp_of(files: Iterable[str]) -> tuple[str, float]:

@@ -30,6 +30,7 @@ from covjax.data.builders._tables import read_csv
 from covjax.data.mask_files import ENDINGS, find_mask, mask_opener
 from covjax.data.readers import FORMATS, read_bytes, sniff
 from covjax.errors import InputError
+from covjax.files import files_below
 
 SPLITS = {
     "": "",
@@ -221,9 +222,7 @@ def _folders(path: Path) -> list[Path]:
 def _pictures(path: Path) -> list[Path]:
     """Files at any depth, sorted, without hidden ones and notes beside the pictures."""
     found = []
-    for file in sorted(path.rglob("*")):
-        if any(part.startswith(".") for part in file.relative_to(path).parts):
-            continue
+    for file in sorted(map(Path, files_below(path, hidden=False))):
         if file.suffix.lower() in NOT_PICTURES:
             continue
         if file.is_symlink() and not file.exists():

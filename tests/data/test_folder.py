@@ -112,6 +112,18 @@ def test_a_link_to_nowhere_is_named(tree):
         read_folder(str(tree))
 
 
+def test_links_to_folders_are_followed_once(tree, tmp_path_factory):
+    before = len(read_folder(str(tree))[1])
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    draw(elsewhere / "one.png")
+    draw(elsewhere / ".thumbnails/one.png")
+    (tree / "normal/more").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(tree / "normal")
+    files = [example.file for example in read_folder(str(tree))[1]]
+    assert len(files) == len(set(files)) == before + 1
+    assert "normal/more/one.png" in files
+
+
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(
         InputError, match=r"nowhere: no such folder \(config.data.dir\)"
