@@ -187,6 +187,8 @@ def evaluate(
     workdir, classifier, images = subject.workdir, subject.classifier, subject.test
     if not flags.data:
         images = open_test(subject, workdir, "the saved classifier", flags.reason)
+    place = workdir / f"evaluation-{words_of(flags)}"
+    place.mkdir(exist_ok=True)
     predictions = Predictions.of(images, classifier.scores(images.images))
     names, resamples = classifier.class_names, subject.run.evaluation.resamples
     how: dict[str, Any] = {"level": level, "resamples": resamples}
@@ -203,22 +205,20 @@ def evaluate(
         "sources": by_source(predictions, names, level=level),
         "subgroups": by_subgroup(images, predictions, names, level=level),
         "operating_point": None,
-        "copies": sought(subject, predictions, level) if flags.data else None,
+        "copies": sought(subject, predictions, level, place) if flags.data else None,
     }
     for positive, threshold in classifier.thresholds.items():
         point = OperatingPoint(positive, threshold, "frozen with the run")
         metrics["operating_point"] = point.to_dict() | {
             "test": apply(point, predictions, names, level)
         }
-    place = workdir / f"evaluation-{words_of(flags)}"
-    place.mkdir(exist_ok=True)
     predictions.save(place / "predictions.npz")
     write_json(place / "metrics.json", metrics)
     return predictions, metrics
 
 
 def sought(
-    subject: Subject, predictions: "Predictions", level: float
+    subject: Subject, predictions: "Predictions", level: float, place: Path
 ) -> dict[str, Any]:
     """`covjax.evaluation.copies`, or the ``reason`` why none could be looked for."""
     from covjax.evaluation.copies import copies
@@ -227,7 +227,7 @@ def sought(
         splits = own_splits(subject.workdir, subject.run)
     except InputError as error:  # a run may be far away from what it was trained on
         return {"reason": str(error)}
-    return copies(splits, subject.test, predictions, level)
+    return copies(splits, subject.test, predictions, level, place)
 
 
 def asked(flags: Any) -> dict[str, Any]:

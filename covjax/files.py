@@ -27,34 +27,38 @@ def runs_within(workdir: Path) -> list[Path]:
     return [path.parent for card in CARDS for path in workdir.glob(f"{REPEATS}/{card}")]
 
 
-def files_below(root: Path, *, hidden: bool = True) -> Iterator[str]:
+def files_below(root: Path) -> Iterator[str]:
     """The files under `root`, those behind links to folders as well, each once.
 
+    Names that begin with a dot are left out, of folders too. A link is followed after
+    all that lies there without one, and not where it leads to `root` or above it.
+
     Args:
-      root: a folder; one that is not there has none.
-      hidden: whether to name files whose name, or a folder's below `root`, begins
-        with a dot.
+      root: a folder; what is none, or is not there, has no files.
 
     Raises:
       InputError: for a folder that cannot be read.
     """
 
     def told(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             why = f"cannot be read ({error.strerror})"
             raise InputError(f"{error.filename}: {why}") from error
 
-    seen = set()
-    for folder, folders, files in os.walk(root, onerror=told, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:  # a link to a folder that leads back here
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(n for n in folders if hidden or n[0] != ".")
-        for name in sorted(files):
-            if hidden or name[0] != ".":
-                yield os.path.join(folder, name)
+    home = os.path.join(os.path.realpath(root), "")
+    tops, seen = [os.fspath(root)], set()
+    for top in tops:  # which grows
+        for folder, folders, files in os.walk(top, onerror=told):
+            place = os.path.realpath(folder)
+            above = home.startswith(os.path.join(place, "")) and folder != tops[0]
+            if place in seen or above:
+                folders.clear()
+                continue
+            seen.add(place)
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            below = [os.path.join(folder, name) for name in folders]
+            tops += [path for path in below if os.path.islink(path)]
+            yield from (os.path.join(folder, n) for n in sorted(files) if n[0] != ".")
 
 
 @contextmanager

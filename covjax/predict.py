@@ -119,7 +119,7 @@ def listed(paths: Sequence[Path]) -> Iterator[Path]:
     """The files themselves, and all files below the folders but hidden ones."""
     for path in paths:
         if path.is_dir():
-            below = map(Path, files_below(path, hidden=False))
+            below = map(Path, files_below(path))
             yield from (file for file in below if file.is_file() or file.is_symlink())
         else:
             yield path

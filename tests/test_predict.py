@@ -263,13 +263,20 @@ def test_copies_of_its_own_pictures_are_told(trained, tmp_path, capsys):
     )
     assert line.startswith(
         "3 pictures show one of the run's own, 2 in the train split, 1 in the test "
-        "split, such as normal/copy train 0.png as "
+        "split, such as normal/copy t"
     )
     place = max(workdir.glob("evaluation-*"), key=lambda p: p.stat().st_mtime)
+    with (place / "copies.csv").open() as file:
+        listed = {row["picture"]: row["split"] for row in csv.DictReader(file)}
+    assert listed == {
+        "normal/copy train 0.png": "train",
+        "normal/copy train 1.png": "train",
+        "normal/copy test 0.png": "test",
+    }
     metrics = json.loads((place / "metrics.json").read_text())
     assert metrics["test"]["n"] == count + 3
     assert metrics["copies"]["auc"]["n"] == count
-    assert measured_on(metrics).endswith(", 3 of which show pictures of its own")
+    assert measured_on(metrics).endswith(", 3 of which show a picture of its own")
     other = tmp_path / "other"
     shutil.copytree(workdir, other)
     (other / "data.json").unlink()

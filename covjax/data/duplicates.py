@@ -89,7 +89,7 @@ def between(
     Args:
       first: uint8 pictures ``[height, width, channels]``.
       second: likewise, prepared in the same way.
-      patients: of the first, then of the second, as `find` takes them.
+      patients: of the first, as `find` takes them; chance is read from this set.
 
     Returns:
       Pairs of a row of the first set and one of the second, all called near.
@@ -109,7 +109,7 @@ def _near(grey: np.ndarray, patients: np.ndarray, second: int = 0) -> Duplicates
     )
     n = len(grey)
     compared = second * (n - second) if second else n * (n - 1) // 2
-    rate = _Tail(fine, patients)
+    rate = _Tail(fine[: second or n], patients)
     threshold = max(THRESHOLD, rate.threshold(EXPECTED_FALSE / max(4 * compared, 1)))
     wrong = min(1.0, 4 * rate.above(threshold))
     return Duplicates(

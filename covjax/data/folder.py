@@ -20,6 +20,7 @@ A manifest is a table with the columns ``path`` and ``label``, and where known
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
 
+import functools
 import os
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
     Raises:
       InputError: the folder is missing, has no class folders, or one is empty; only
         some of its folders are splits; a picture lies outside the class folders; a link
-        leads nowhere; no picture has a mask.
+        leads nowhere, or to a picture that is there already; no picture has a mask.
     """
     if not folder:
         raise InputError("config.data.dir: must name a folder of class folders")
@@ -72,6 +73,8 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
     names = sorted({c.name for _, part in parts for c in _folders(part)})
     _check_classes(names, f"{folder}: has", "one folder a class")
     examples = []
+    real = functools.cache(os.path.realpath)  # many files share few folders
+    seen: dict[str, str] = {}  # where each file lies, and where it was met
     for split, part in parts:
         for label, name in enumerate(names):
             files = _pictures(part / name)
@@ -79,6 +82,14 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
                 raise InputError(f"{part / name}: a class without pictures")
             for path in files:
                 file = path.relative_to(root).as_posix()
+                linked = path.is_symlink()
+                lies = real(path) if linked else f"{real(path.parent)}/{path.name}"
+                if lies in seen:
+                    raise InputError(
+                        f"{path}: is {seen[lies]} again, behind a link; every picture "
+                        "must be there once (config.data.dir)"
+                    )
+                seen[lies] = file
                 mask = find_mask(Path(masks), file) if masks else None
                 examples.append(
                     Example(
@@ -222,7 +233,7 @@ def _folders(path: Path) -> list[Path]:
 def _pictures(path: Path) -> list[Path]:
     """Files at any depth, sorted, without hidden ones and notes beside the pictures."""
     found = []
-    for file in sorted(map(Path, files_below(path, hidden=False))):
+    for file in sorted(map(Path, files_below(path))):
         if file.suffix.lower() in NOT_PICTURES:
             continue
         if file.is_symlink() and not file.exists():

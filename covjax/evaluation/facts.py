@@ -263,7 +263,9 @@ def measured_on(metrics: Any) -> str:
     if "map" in asked:
         told += f", with {asked['map'].replace('=', ' as ').replace(',', ', ')}"
     seen = (metrics.get("copies") or {}).get("pictures")
-    return f"{told}, {seen} of which show pictures of its own" if seen else told
+    if not seen:
+        return told
+    return f"{told}, {seen} of which show{'s' * (seen == 1)} a picture of its own"
 
 
 def limitations(metrics: Any) -> list[str]:

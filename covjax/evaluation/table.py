@@ -137,13 +137,19 @@ def of_copies(found: dict[str, Any]) -> str:
     where = ", ".join(
         f"{found[name]} in the {name} split" for name in NAMES if found[name]
     )
-    theirs, own = found["examples"][0]
-    others = f"AUC of the others {_cells(found['auc']).strip()}" if found["auc"] else ""
+    one = found["pictures"] == 1
+    theirs, own = found["example"]
     sentence = (
-        f"{found['pictures']} pictures show one of the run's own, {where}, such as "
-        f"{theirs} as {own}: they are no external evidence"
+        f"{found['pictures']} picture{'' if one else 's'} show{'s' * one} one of the "
+        f"run's own, {where}, such as {theirs} as {own}: no external evidence; all are "
+        "listed in copies.csv"
     )
-    return f"{'; '.join(filter(None, [sentence, others]))} ({chance})"
+    auc = found["auc"]
+    if auc and auc["estimate"] is None:
+        sentence += f"; no AUC of the others, {auc['reason']}"
+    elif auc:
+        sentence += f"; AUC of the others {_cells(auc).strip()}"
+    return f"{sentence} ({chance})"
 
 
 def _measure_lines(metrics: dict[str, Any]) -> list[str]:

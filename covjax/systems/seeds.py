@@ -56,7 +56,8 @@ def keep(
     """
     if not any((places[0] / card).is_file() for card in CARDS):
         return
-    shutil.copyfile(places[0] / familiarity.FILE, workdir / familiarity.FILE)
+    if (places[0] / familiarity.FILE).is_file():  # earlier versions made none
+        shutil.copyfile(places[0] / familiarity.FILE, workdir / familiarity.FILE)
     write_arrays(workdir / DIGESTS, splits.digests())
     point = metrics["operating_point"]
     System(

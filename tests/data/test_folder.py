@@ -119,9 +119,18 @@ def test_links_to_folders_are_followed_once(tree, tmp_path_factory):
     draw(elsewhere / ".thumbnails/one.png")
     (tree / "normal/more").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(tree / "normal")
+    (tree / "normal/above").symlink_to(tree)  # not the pictures of other classes
+    (tree / "covid19/a link first").symlink_to(tree / "covid19/deep")
     files = [example.file for example in read_folder(str(tree))[1]]
     assert len(files) == len(set(files)) == before + 1
-    assert "normal/more/one.png" in files
+    assert {"normal/more/one.png", "covid19/deep/c.png"} <= set(files)
+
+
+@pytest.mark.parametrize("link", ["covid19/all", "covid19/same.jpg"])
+def test_a_picture_behind_two_names_is_refused(tree, link):
+    (tree / link).symlink_to(tree / "normal" / ("" if "all" in link else "a.jpg"))
+    with pytest.raises(InputError, match=r"normal/a.jpg: is covid19/\S+ again, behind"):
+        read_folder(str(tree))
 
 
 def test_missing_folders_are_named(tmp_path):
