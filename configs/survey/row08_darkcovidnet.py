@@ -9,9 +9,8 @@ doi 10.1016/j.compbiomed.2020.103792
 
 Published, mean of five folds: three classes accuracy 87.02 %, sensitivity 85.35 %,
 specificity 92.18 %, F1 87.37 %; two classes 98.08 %, 95.13 %, 95.30 %, 96.51 %. Run
-here: two classes, accuracy 96.6 % [94.9, 97.8] (benchmarks/results/survey-cpu2.jsonl);
-folds 0 to 2 of three classes, 84.0, 85.3 and 79.6 %
-(benchmarks/results/repeats-nvidia-h100-80gb-hbm3.jsonl). The others not yet.
+here, all five folds: three classes, accuracy 83.3 % [80.9, 85.4]; two, 96.6 %
+[94.9, 97.8] (benchmarks/results/survey-cpu2.jsonl).
 
 Data: github.com/muhammedtalo/COVID-19, 125 COVID-19 (the paper: 127), 500 normal, 500
 pneumonia. Folds are of pictures, as published: ``--config.data.split=grouped`` keeps
