@@ -18,11 +18,13 @@ from covjax.data.phantom import phantom
 from covjax.data.preprocess import Preprocess
 from covjax.errors import InputError
 from covjax.evaluation import repeats
+from covjax.evaluation.copies import copies
 from covjax.evaluation.explanation import explain, without_parts
 from covjax.evaluation.facts import measured_on
 from covjax.evaluation.familiarity import Familiarity
 from covjax.evaluation.final import record_data
 from covjax.evaluation.predictions import Predictions
+from covjax.evaluation.table import of_copies
 from covjax.inference import Classifier, make_network
 from covjax.systems import seeds
 from covjax.systems.finished import without_embeddings
@@ -284,6 +286,20 @@ def test_copies_of_its_own_pictures_are_told(trained, tmp_path, capsys):
     told = capsys.readouterr().out
     assert f"{workdir.name}: 3 pictures show one of the run's own" in told
     assert "other: copies of the run's own pictures were not looked for: " in told
+
+
+def test_small_pictures_and_single_copies(trained, tmp_path):
+    _, splits = trained
+    tiny = dataclasses.replace(splits.preprocess, size=23)
+    small = dataclasses.replace(splits, preprocess=tiny)
+    said = Predictions.of(splits.test, np.full((len(splits.test), 3), 1 / 3))
+    found = copies(small, splits.test, said, 0.95, tmp_path)
+    assert of_copies(found).endswith("looked for: of 23 pixels a side they cannot be "
+                                     "told from others")  # fmt: skip
+    one = splits.test.subset(np.arange(1))
+    found = copies(splits, one, said.subset(np.arange(1)), 0.95, tmp_path)
+    assert of_copies(found).startswith("1 picture shows one of the run's own, 1 in the")
+    assert found["auc"] is None
 
 
 def test_its_own_phantom_elsewhere_is_no_external_data(trained, tmp_path):
