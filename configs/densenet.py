@@ -3,8 +3,8 @@
     python -m covjax.train --config configs/densenet.py
     python -m covjax.train --config configs/densenet.py:covid_ct --config.data.dir=DIR
 
-The paper trains on ImageNet with SGD for 90 epochs; here Adam and a one-cycle
-schedule, which reach the same validation AUC on the phantom in fewer steps.
+The paper trains on ImageNet with SGD for 90 epochs; here AdamW and a one-cycle
+schedule. Measured: AUC 0.986 [0.970, 0.993] on the phantom, one seed (README).
 """
 
 from covjax import config

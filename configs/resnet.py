@@ -3,8 +3,8 @@
     python -m covjax.train --config configs/resnet.py
     python -m covjax.train --config configs/resnet.py:covid_ct --config.data.dir=DIR
 
-The paper trains on ImageNet with SGD for 90 epochs; here Adam and a one-cycle
-schedule, which reach the same validation AUC on the phantom in fewer steps.
+The paper trains on ImageNet with SGD for 90 epochs; here AdamW and a one-cycle
+schedule. Not yet run on the phantom; on PneumoniaMNIST see the README.
 """
 
 from covjax import config

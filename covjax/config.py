@@ -302,6 +302,11 @@ def check(run: Run) -> None:
             "repeat either seeds or folds; several seeds need one fold, such as "
             "config.data.fold=0"
         )
+    if data.manifest and data.name != "folder":
+        raise InputError(
+            f"config.data.manifest={data.manifest!r}: needs config.data.name=folder; "
+            f"{data.name} takes none"
+        )
     for name in ("mean", "std"):
         values = getattr(data, name)
         if len(values) not in (1, data.channels):

@@ -55,6 +55,11 @@ def test_recipe_and_overrides():
         (RECIPE, ["--config.data.fractions=(.5,.5)"], ["fractions", "add up to 1"]),
         (RECIPE, ["--config.data.folds=5", "--config.data.fold=5"], ["fold=5"]),
         (RECIPE, ["--config.data.fold=2"], ["fold=2", "needs config.data.folds"]),
+        (
+            RECIPE,
+            ["--config.data.manifest=a.csv"],
+            ["manifest='a.csv'", "needs config.data.name=folder"],
+        ),
         (RECIPE, ["--config.data.folds=5", "--config.data.test_source=a"], ["source"]),
         (RECIPE, ["--config.train.seed=-1"], ["seed=-1", "at least 0"]),
         (RECIPE, ["--config.data.std=0.0"], ["std", "above 0"]),

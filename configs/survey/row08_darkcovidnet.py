@@ -12,9 +12,10 @@ specificity 92.18 %, F1 87.37 %; two classes 98.08 %, 95.13 %, 95.30 %, 96.51 %.
 here, all five folds: three classes, accuracy 83.3 % [80.9, 85.4]; two, 96.6 %
 [94.9, 97.8] (benchmarks/results/survey-cpu2.jsonl).
 
-Data: github.com/muhammedtalo/COVID-19, 125 COVID-19 (the paper: 127), 500 normal, 500
-pneumonia. Folds are of pictures, as published: ``--config.data.split=grouped`` keeps
-patients apart. All five are trained, ``--config.data.fold=0`` trains one.
+Data: github.com/muhammedtalo/COVID-19, 125 COVID-19 (the paper: 127; here 124, one file
+cannot be read), 500 normal, 500 pneumonia, here reduced to 320 px on the shorter side.
+Folds are of pictures, as published: ``--config.data.split=grouped`` keeps patients
+apart. All five are trained, ``--config.data.fold=0`` trains one.
 
 From the authors' notebook: fastai's transforms, one cycle, and weight decay on all
 parameters. Different here: fastai changes three pictures of four, and also warps the

@@ -9,8 +9,10 @@ three classes; CheXNet and DenseNet-201 99.70 % for two. Not yet run here.
 Data: 423 COVID-19, 1,485 viral pneumonia and 1,579 normal X-rays, the second version of
 kaggle.com/tawsifurrahman/covid19-radiography-database with more, as a manifest.
 
-CheXNet is DenseNet-121 trained on NIH ChestX-ray14: train it first
-(``--config.data.name=nih_chestxray14 --workdir runs/chexnet``). SqueezeNet's weights
+CheXNet is DenseNet-121 trained on NIH ChestX-ray14: train it first (``--config
+configs/densenet.py --config.model.name=chexnet --config.data.name=nih_chestxray14
+--config.data.dir=DIR --config.data.size=224 --config.data.channels=3
+--config.train.loss=binary --workdir runs/chexnet``; not run here). SqueezeNet's weights
 are torchvision's file (covjax/imagenet.py). Different here: turns, zooms and shifts are
 drawn from 0 to the paper's largest; Inception-v3 has its auxiliary head. Not known: the
 patience of early stopping (here 5 epochs).
