@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 # least 0.957, those of other patients at most 0.924, on DarkCovidNet, COVID-CT and
 # the phantom (1,124, 746 and 591 pictures).
 THRESHOLD = 0.95
+SMALLEST = 24  # pixels a side; of smaller pictures a copy is no more than alike
 EXPECTED_FALSE = 0.1  # pairs in the whole search
 COARSE, FINE = 32, 48  # side of the two fingerprints
 COARSE_BAND, FINE_BAND = (0.0, 4.0), (0.7, 2.5)  # widths of the blurs subtracted

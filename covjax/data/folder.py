@@ -20,7 +20,6 @@ A manifest is a table with the columns ``path`` and ``label``, and where known
 Classes are sorted by name; ``config.data.classes`` chooses another order.
 """
 
-import functools
 import os
 from functools import partial
 from pathlib import Path
@@ -73,7 +72,6 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
     names = sorted({c.name for _, part in parts for c in _folders(part)})
     _check_classes(names, f"{folder}: has", "one folder a class")
     examples = []
-    real = functools.cache(os.path.realpath)  # many files share few folders
     seen: dict[str, str] = {}  # where each file lies, and where it was met
     for split, part in parts:
         for label, name in enumerate(names):
@@ -82,8 +80,7 @@ def read_folder(folder: str, masks: str = "") -> tuple[tuple[str, ...], list[Exa
                 raise InputError(f"{part / name}: a class without pictures")
             for path in files:
                 file = path.relative_to(root).as_posix()
-                linked = path.is_symlink()
-                lies = real(path) if linked else f"{real(path.parent)}/{path.name}"
+                lies = os.path.realpath(path)
                 if lies in seen:
                     raise InputError(
                         f"{path}: is {seen[lies]} again, behind a link; every picture "

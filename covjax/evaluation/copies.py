@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from covjax.data import Splits
     from covjax.data.imageset import ImageSet
 
-SMALLEST = 24  # pixels a side; of smaller pictures a copy is no more than alike
 FILE = "copies.csv"
 
 
@@ -47,8 +46,8 @@ def copies(
       the others; ``compared`` pairs, and ``expected_false`` of them by chance. The
       ``reason`` alone where pictures are too small to tell.
     """
-    if splits.preprocess.size < SMALLEST:
-        size = splits.preprocess.size
+    size = splits.preprocess.size
+    if size < duplicates.SMALLEST:
         return {"reason": f"of {size} pixels a side they cannot be told from others"}
     parts = [getattr(splits, name) for name in NAMES]
     found = duplicates.between(

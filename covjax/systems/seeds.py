@@ -14,7 +14,7 @@ from covjax.evaluation import familiarity
 from covjax.evaluation.calibration import Temperature
 from covjax.evaluation.final import DIGESTS
 from covjax.evaluation.predictions import mean_probabilities
-from covjax.files import CARDS, write_arrays
+from covjax.files import CARDS
 from covjax.inference import Classifier, Judged
 from covjax.systems.finished import System
 
@@ -56,9 +56,9 @@ def keep(
     """
     if not any((places[0] / card).is_file() for card in CARDS):
         return
-    if (places[0] / familiarity.FILE).is_file():  # earlier versions made none
-        shutil.copyfile(places[0] / familiarity.FILE, workdir / familiarity.FILE)
-    write_arrays(workdir / DIGESTS, splits.digests())
+    for name in (familiarity.FILE, DIGESTS):  # all seeds saw the same pictures
+        if (places[0] / name).is_file():  # earlier versions made none
+            shutil.copyfile(places[0] / name, workdir / name)
     point = metrics["operating_point"]
     System(
         parts=Seeds(()),  # they are in the seeds' folders

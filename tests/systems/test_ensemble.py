@@ -132,6 +132,18 @@ class TestCombination:
             combine("stacking", drawn(2, 10, 3), np.arange(10) % 2)
 
 
+def alike(images):
+    """The same pictures in every split."""
+    return Splits(
+        train=images,
+        validation=images,
+        test=images,
+        preprocess=Preprocess(size=8),
+        verdict={},
+        card={},
+    )
+
+
 def test_no_picture_is_predicted_by_who_saw_its_patient():
     images, folds = pictures(43, 2), []
 
@@ -167,14 +179,7 @@ def test_stacking_keeps_the_groups_of_file_names_together(tmp_path, monkeypatch)
     run = config.Run()
     run.data.group_key = r"(p\d+)_"
     member = ensemble.Member(name="a", model="a", size=8, kwargs={})
-    splits = Splits(
-        train=train,
-        validation=train,
-        test=train,
-        preprocess=Preprocess(size=8),
-        verdict={},
-        card={},
-    )
+    splits = alike(train)
     start = ensemble.Start(None, ())
     settings = ensemble.Settings(rule="stacking", folds=3)
     parts = ensemble.folds_of(run, train, settings)
@@ -190,14 +195,7 @@ def test_too_many_folds_are_refused_before_any_member_trains(tmp_path, monkeypat
 
     monkeypatch.setattr(ensemble, "train_member", train_member)
     images = pictures(43, 2)
-    splits = Splits(
-        train=images,
-        validation=images,
-        test=images,
-        preprocess=Preprocess(size=8),
-        verdict={},
-        card={},
-    )
+    splits = alike(images)
     settings = ensemble.Settings(
         members=({"model": "alexnet"}, {"model": "vgg11"}), rule="stacking", folds=44
     )
