@@ -82,7 +82,7 @@ forms() { # other forms of one operation, and where the step's time goes
     $tiny && model=resnet18
     within -m benchmarks.throughput --models $model --modes train --sizes $size \
         --batches "${batches[@]}" --precisions bfloat16 --rounds $rounds \
-        --window $window --forms pools stems "${extra[@]}"
+        --window $window --forms scattered stems products "${extra[@]}"
     within -m benchmarks.kernels --model $model --batch "${batches[0]}" \
         --size $((size ? size : 224)) --precision bfloat16 --window $window \
         --rounds $rounds "${extra[@]}"

@@ -6,6 +6,7 @@ of the paired ratios with a bootstrap interval.
 """
 
 import argparse
+import fcntl
 import json
 import math
 import os
@@ -13,7 +14,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -39,6 +41,31 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="what the results file has already, too"
     )
+
+
+class Turns:
+    """Benchmarks of one machine that compile side by side and are timed one by one.
+
+    Args:
+      path: a file that all of them name (flock(2)), or None: there are no others.
+    """
+
+    def __init__(self, path: Path | None):
+        self._file = path.open("w") if path else None
+        self._lock(fcntl.LOCK_SH)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other compiles or is timed."""
+        self._lock(fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            self._lock(fcntl.LOCK_SH)
+
+    def _lock(self, kind: int) -> None:
+        if self._file:
+            fcntl.flock(self._file, kind)
 
 
 def check_quiet(force: bool) -> None:

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import conv, conv_forms, forms, pooling, separable
+from covjax.blocks import conv, conv_forms, forms, separable
 from covjax.blocks.capsule import SharedCapsules, squash
 from covjax.blocks.conv import BatchNorm, Conv, explicit_padding, pair
 from covjax.blocks.separable import DepthwiseConv
@@ -25,6 +25,8 @@ def plain() -> Iterator[None]:
     """`flax.linen.Conv`, `BatchNorm` and `max_pool` in place of covjax's."""
     with (
         mock.patch.object(forms, "on_one_cpu", return_value=False),
+        mock.patch.object(forms, "relu", nn.relu),
+        scattered(),
         nn.intercept_methods(_plain_layer),
     ):
         yield
@@ -46,19 +48,29 @@ def shifts() -> Iterator[None]:
 
 
 @contextmanager
-def pools() -> Iterator[None]:
-    """Maximum pooling as shifted comparisons, as a CPU has it.
+def products() -> Iterator[None]:
+    """1x1 convolutions as matrix products, as a CPU has them."""
+    own = conv.convolve
 
-    Elsewhere without the CPU's loop that keeps comparisons from being made again.
-    """
-    own = SimpleNamespace(on_one_cpu=lambda: True, max_pool=forms.max_pool)
-    kept = forms.materialised
-    if jax.default_backend() != "cpu":
-        kept = lambda dy, winner: (dy, winner)  # noqa: E731
-    with (
-        mock.patch.object(pooling, "forms", own),
-        mock.patch.object(forms, "materialised", kept),
-    ):
+    def convolve(x, kernel, *, strides, padding, dilation=(1, 1), groups=1):
+        sides = conv.padding_sides(x.shape[1:3], kernel.shape[:2], strides, padding)
+        if kernel.shape[:2] == (1, 1) and groups == 1 and sides == ((0, 0), (0, 0)):
+            return conv_forms.pointwise(x, kernel, strides)
+        return own(x, kernel, strides=strides, padding=padding, dilation=dilation,
+                   groups=groups)  # fmt: skip
+
+    with mock.patch.object(conv, "convolve", convolve):
+        yield
+
+
+@contextmanager
+def scattered() -> Iterator[None]:
+    """Maximum pooling as `flax.linen.max_pool`, whose gradient XLA scatters."""
+
+    def max_pool(x, window, strides, sides):
+        return nn.max_pool(x, (window, window), (strides, strides), sides)
+
+    with mock.patch.object(forms, "max_pool", max_pool):
         yield
 
 
@@ -123,7 +135,8 @@ FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "covjax": nullcontext,
     "literal": literal,
     "plain": plain,
-    "pools": pools,
+    "products": products,
+    "scattered": scattered,
     "shifts": shifts,
     "stems": stems,
     "unfolded": nullcontext,

@@ -15,6 +15,7 @@ import gc
 import itertools
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import harness
@@ -85,11 +86,18 @@ def parser() -> argparse.ArgumentParser:
         "--forms",
         nargs="+",
         default=[],
-        choices=["pools", "shifts", "stems", "unfolded"],
-        help="covjax with another form of one operation, timed beside: shifts, of "
-        "depthwise convolutions; pools, of maximum pooling; stems, of strided "
-        "convolutions of pictures; unfolded, of batch normalisation at inference "
-        "(benchmarks/plain.py)",
+        choices=["products", "scattered", "shifts", "stems", "unfolded"],
+        help="covjax with another form of one operation, timed beside: products, of "
+        "1x1 convolutions; scattered, of the gradient of maximum pooling; shifts, of "
+        "depthwise convolutions; stems, of strided convolutions of pictures; "
+        "unfolded, of batch normalisation at inference (benchmarks/plain.py)",
+    )
+    result.add_argument(
+        "--turns",
+        type=Path,
+        metavar="FILE",
+        help="of other benchmarks on this machine that name the same file: all compile "
+        "at once, and one at a time is timed",
     )
     result.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(result)
@@ -105,6 +113,7 @@ def main() -> int:
     from covjax.training.memory import keep_freed_memory
 
     keep_freed_memory()
+    turns = harness.Turns(flags.turns)
     status, tops = 0, {}
     for case in cases(flags):
         against = peer_of(case.model, flags.against)
@@ -119,10 +128,11 @@ def main() -> int:
         if not flags.again and harness.has_result("throughput", key):
             continue
         if case.precision not in tops:
-            tops[case.precision] = roofline.ceilings(case.precision)
+            with turns.alone():
+                tops[case.precision] = roofline.ceilings(case.precision)
         title = ", ".join(str(value) for value in key.values() if value)
         try:
-            result = measure(case, against, flags, tops[case.precision])
+            result = measure(case, against, flags, tops[case.precision], turns)
         except Exception as error:  # the other cases are measured all the same
             if not isinstance(error, Refused):
                 traceback.print_exc()
@@ -189,7 +199,11 @@ def conventions(model: str, against: str) -> dict[str, Any]:
 
 
 def measure(
-    case: "Case", against: str, flags: argparse.Namespace, top: "Ceilings"
+    case: "Case",
+    against: str,
+    flags: argparse.Namespace,
+    top: "Ceilings",
+    turns: harness.Turns,
 ) -> dict[str, Any]:
     """The result line of one case."""
     import jax
@@ -197,7 +211,7 @@ def measure(
 
     from benchmarks import roofline, side
 
-    peer, variables = make_peer(case, against, flags)
+    peer, variables = make_peer(case, against, flags, turns)
     if variables is None:
         variables = side.draw(case.shapes())
     ours = side.CovjaxSide(case, variables)
@@ -209,9 +223,9 @@ def measure(
     if peer is not None:
         sides[against] = peer
         result["gate"] = gate(case, ours, peer)
-    seconds = harness.timed_steps(
-        {name: one.steps for name, one in sides.items()}, flags.rounds, flags.window
-    )
+    steps = {name: one.steps for name, one in sides.items()}
+    with turns.alone():
+        seconds = harness.timed_steps(steps, flags.rounds, flags.window)
     rates = {n: [case.batch / s for s in values] for n, values in seconds.items()}
     work = roofline.count(case.network(), case.shapes(), case.shape)
     itemsize = 4 if case.precision == "float32" else 2
@@ -222,6 +236,7 @@ def measure(
         "step_seconds": {n: harness.spread(v) for n, v in seconds.items()},
         "rounds": flags.rounds,
         "window": flags.window,
+        "compiled_beside_others": flags.turns is not None,
         "sides": {name: one.facts for name, one in sides.items()},
         "multiply_adds": work.macs,
         "roofline": {
@@ -244,7 +259,7 @@ def measure(
 
 
 def make_peer(
-    case: "Case", against: str, flags: argparse.Namespace
+    case: "Case", against: str, flags: argparse.Namespace, turns: harness.Turns
 ) -> "tuple[Side | None, Any]":
     """The other side, and the variables that both start from."""
     from benchmarks import side
@@ -259,7 +274,7 @@ def make_peer(
         from benchmarks import torch_side
 
         found = torch_side.fastest(
-            case, variables, flags.torch_layouts, flags.torch_modes
+            case, variables, flags.torch_layouts, flags.torch_modes, turns
         )
         return found, variables
     if against:

@@ -117,6 +117,7 @@ def test_the_roofline_is_the_slower_of_two():
     [
         ("plain", "covxnet32", 16, {"depth": 1, "dilations": (2, 1)}),
         ("literal", "covid_caps", 16, {}),
+        ("scattered", "squeezenet1_1", 33, {"dropout": 0.0}),
         ("stems", "squeezenet1_1", 33, {"dropout": 0.0}),  # 3x3, strides 2, unpadded
     ],
 )

@@ -2,8 +2,9 @@
 
 Used by `conv.py` and `pooling.py`, and so by every network; `conv_forms.py` has those
 of the convolutions. Each form computes the same numbers as the plain operation of
-`jax.lax` (tests: 1e-5). GPU and TPU keep XLA's own forms. On a CPU XLA reduces over
-leading axes at 1 to 2 GB/s, and scatters the gradient of a maximum pixel by pixel.
+`jax.lax` (tests: 1e-5). TPUs keep XLA's own forms. On a CPU XLA reduces over leading
+axes at 1 to 2 GB/s; there and on a GPU it scatters the gradient of a maximum pixel by
+pixel.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from itertools import product
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Pair = tuple[int, int]
@@ -198,7 +200,34 @@ def like(x: jax.Array, values: jax.Array) -> jax.Array:
     return values.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+# ---------------------------------------------------------------------- activation
+
+
+@jax.custom_vjp
+def relu(x: jax.Array) -> jax.Array:
+    """``max(x, 0)``, whose gradient reads the result and not x.
+
+    For a sum of maps: the gradient of `flax.linen.relu` forms the sum anew.
+    """
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x):
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y, dy):
+    return (jnp.where(y == 0, 0, dy),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
+
+
 # ------------------------------------------------------------------ maximum pooling
+
+
+NO_TAP = 255  # of a window; the largest window has 15 x 15
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -260,34 +289,32 @@ def _max_pool_forward(x, window, strides, sides):
 
 
 def _max_pool_backward(window, strides, sides, kept, dy):
-    """Gathers the gradient for each phase of the strides, then interleaves them."""
+    """Each pixel looks up the few windows that cover it, and whether it won them.
+
+    The padded map is seen in blocks of strides x strides pixels: those of block i lie
+    in the windows i, i - 1, ... that reach so far.
+    """
     winner, shape = kept
-    dy, winner = materialised(dy, winner)
-    batch, *spans, channels = dy.shape
-    blocks = [
-        max(m + (window - 1) // strides, -(-(n + low) // strides))
-        for m, n, (low, _) in zip(spans, shape[1:3], sides)
-    ]
-
-    def phase(a: int, b: int) -> jax.Array:
-        """The gradient at every strides-th pixel from (a, b) of the padded map."""
-        total = jnp.zeros((batch, *blocks, channels), dy.dtype)
-        for i, j in product(range(a, window, strides), range(b, window, strides)):
-            part = jnp.where(winner == i * window + j, dy, 0)
-            offsets = (i // strides, j // strides)
-            margins = [
-                (o, count - span - o) for o, count, span in zip(offsets, blocks, spans)
-            ]
-            total = total + jnp.pad(part, ((0, 0), *margins, (0, 0)))
-        return total
-
-    columns = [
-        jnp.stack([phase(a, b) for b in range(strides)], axis=3) for a in range(strides)
-    ]
-    dx = jnp.stack(columns, axis=2).reshape(
-        batch, blocks[0] * strides, blocks[1] * strides, channels
-    )
+    if on_one_cpu():
+        dy, winner = materialised(dy, winner)
     (top, _), (left, _) = sides
+    blocks = [-(-(n + low) // strides) for n, (low, _) in zip(shape[1:3], sides)]
+
+    def of_blocks(x: jax.Array, back: tuple[int, ...]) -> jax.Array:
+        """What each block finds in the window so many before its own."""
+        margins = [(b, n - m - b) for b, n, m in zip(back, blocks, x.shape[1:3])]
+        padding = [(low, high, 0) for low, high in ((0, 0), *margins, (0, 0))]
+        return lax.pad(x, jnp.zeros((), x.dtype), padding)[:, :, None, :, None]
+
+    dx = jnp.zeros((), dy.dtype)
+    for back in product(range(-(-window // strides)), repeat=2):
+        rows, columns = np.ix_(*(np.arange(strides) + strides * b for b in back))
+        inside = (rows < window) & (columns < window)
+        taps = np.where(inside, rows * window + columns, NO_TAP).astype(np.uint8)
+        won = of_blocks(winner, back) == taps[None, None, :, None, :, None]
+        dx = dx + jnp.where(won, of_blocks(dy, back), jnp.zeros((), dy.dtype))
+    batch, channels = dy.shape[0], dy.shape[-1]
+    dx = dx.reshape(batch, blocks[0] * strides, blocks[1] * strides, channels)
     return (dx[:, top : top + shape[1], left : left + shape[2]],)
 
 

@@ -32,7 +32,7 @@ def max_pool(
       ``[batch, h, w, channels]``.
     """
     sides = pool_padding(x.shape[1:3], window, strides, padding, ceil)
-    if forms.on_one_cpu():
+    if forms.on_one_cpu() or jax.default_backend() == "gpu":
         return forms.max_pool(x, window, strides, sides)
     return nn.max_pool(
         x, window_shape=(window, window), strides=(strides, strides), padding=sides

@@ -10,6 +10,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 
+from covjax.blocks import forms
 from covjax.blocks.conv_norm import ConvNorm, DepthwiseNorm
 
 
@@ -29,7 +30,7 @@ class BasicBlock(nn.Module):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, 3, padding=1, name="conv2")(y)
         y = self.norm(name="norm2", scale_init=self.last_scale)(y)
-        return nn.relu(_shortcut(self, x, y) + y)
+        return _joined(self, x, y)
 
 
 class Bottleneck(nn.Module):
@@ -58,15 +59,20 @@ class Bottleneck(nn.Module):
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(4 * self.features, 1, name="conv3")(y)
         y = self.norm(name="norm3", scale_init=self.last_scale)(y)
-        return nn.relu(_shortcut(self, x, y) + y)
+        return _joined(self, x, y)
 
 
-def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, y: jax.Array) -> jax.Array:
-    """The input x, or its 1x1 projection where y has another shape (option B)."""
+def _joined(block: BasicBlock | Bottleneck, x: jax.Array, y: jax.Array) -> jax.Array:
+    """ReLU of y and the input x, or its 1x1 projection where y has another shape.
+
+    Option B of section 3.3.
+    """
     if x.shape == y.shape:
-        return x
+        return forms.relu(x + y)
     x = block.conv(y.shape[-1], 1, block.strides, name="project")(x)
-    return block.norm(name="project_norm")(x)
+    x = block.norm(name="project_norm")(x)
+    # its gradient reads both maps anyway, for those of the normalisations
+    return nn.relu(x + y)
 
 
 class InvertedResidual(nn.Module):
