@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,8 +24,7 @@ from covjax.blocks.conv import BatchNorm
 POOLS = ("reduce_window_max", "reduce_window_sum", "reduce_window")
 
 
-@dataclass(frozen=True)
-class Ceilings:
+class Ceilings(NamedTuple):
     """The fastest copy and the fastest matrix product of this device."""
 
     bytes_per_second: float

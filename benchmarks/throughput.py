@@ -15,6 +15,7 @@ import gc
 import itertools
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,9 @@ def main() -> int:
         if not flags.again and harness.has_result("throughput", key):
             continue
         if case.precision not in tops:
-            with turns.alone():
-                tops[case.precision] = roofline.ceilings(case.precision)
+            name, top = f"ceilings in {case.precision}", roofline.ceilings
+            found = turns.once(name, partial(top, case.precision))
+            tops[case.precision] = roofline.Ceilings(*found)
         title = ", ".join(str(value) for value in key.values() if value)
         try:
             result = measure(case, against, flags, tops[case.precision], turns)
@@ -282,8 +284,12 @@ def make_peer(
     return None, None
 
 
-def gate(case: "Case", ours: "Side", peer: "Side") -> dict[str, Any]:
-    """How far the scores of two pictures are apart; `Refused` when too far."""
+def gate(case: "Case", ours: "Side", peer: Any) -> dict[str, Any]:
+    """How far the scores of two pictures are apart; `Refused` when too far.
+
+    In bfloat16 covjax may differ from the peer's float32 twice as much as the peer's
+    own mixed precision does: half the networks, on random weights, lose some per cent.
+    """
     import jax
     import numpy as np
 
@@ -291,12 +297,19 @@ def gate(case: "Case", ours: "Side", peer: "Side") -> dict[str, Any]:
         return {"same_weights": False}
     pictures = case.pictures(2)
     logits, theirs = ours.logits(pictures), peer.logits(pictures)
-    difference = np.linalg.norm(logits - theirs) / np.linalg.norm(theirs)
+    scale = np.linalg.norm(theirs)
+    difference = float(np.linalg.norm(logits - theirs) / scale)
     exact = case.precision == "float32" and jax.default_backend() == "cpu"
-    allowed = EXACT if exact else ROUGH
-    if not difference <= allowed:
-        raise Refused(f"scores differ by {difference:.1e}, more than {allowed:.0e}")
-    return {"same_weights": True, "difference": float(difference), "allowed": allowed}
+    found = {"difference": difference, "allowed": EXACT if exact else ROUGH}
+    if case.precision == "bfloat16" and hasattr(peer, "mixed"):
+        mixed = np.linalg.norm(peer.logits(pictures, mixed=True) - theirs) / scale
+        found["of_peer"] = float(mixed)
+        found["allowed"] = max(ROUGH, 2 * float(mixed))
+    if not difference <= found["allowed"]:
+        raise Refused(
+            f"scores differ by {difference:.1e}, more than {found['allowed']:.0e}"
+        )
+    return {"same_weights": True, **found}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import gc
 import os
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,12 @@ class TorchSide:
         enabled = self.case.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def logits(self, pictures: np.ndarray) -> np.ndarray:
-        """See `Side`: the reference, in float32 without TF32."""
+    def logits(self, pictures: np.ndarray, mixed: bool = False) -> np.ndarray:
+        """See `Side`: the reference, in float32 without TF32, or as it is timed."""
         self.network.eval()
-        allow_tf32(False)
-        with torch.no_grad():
-            logits = self.network(self.placed(pictures)).cpu().numpy()
+        allow_tf32(mixed)
+        with torch.no_grad(), self.mixed() if mixed else nullcontext():
+            logits = self.network(self.placed(pictures)).float().cpu().numpy()
         allow_tf32(True)
         self.network.train(self.case.mode == "train")
         return logits
