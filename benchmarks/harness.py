@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -53,6 +53,14 @@ class Turns:
     def __init__(self, path: Path | None):
         self._file = path.open("a+") if path else None
         self._lock(fcntl.LOCK_SH)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the machine to the others."""
+        if self._file:
+            self._file.close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -106,15 +106,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Measures case after case; 1 where one of them failed."""
+    """Measures case after case."""
     flags = parser().parse_args()
     harness.check_quiet(flags.force)
 
-    from benchmarks import roofline
     from covjax.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    turns = harness.Turns(flags.turns)
+    with harness.Turns(flags.turns) as turns:
+        return measure_cases(flags, turns)
+
+
+def measure_cases(flags: argparse.Namespace, turns: harness.Turns) -> int:
+    """The exit status: 1 where a case failed."""
+    from benchmarks import roofline
+
     status, tops = 0, {}
     for case in cases(flags):
         against = peer_of(case.model, flags.against)

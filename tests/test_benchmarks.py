@@ -1,6 +1,5 @@
 """The pure parts of the benchmarks: ratios, skipping, counting, tables."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -148,26 +147,26 @@ def test_other_forms_are_the_same_network(form, name, size, kwargs):
 
 
 def test_benchmarks_of_one_machine_take_turns(tmp_path):
-    path = tmp_path / "turns"
-    first, second = harness.Turns(path), harness.Turns(path)
-    seen = []
-    third = threading.Thread(
-        target=lambda: seen.append(second.once("top", lambda: [2]))
-    )
-    with pytest.raises(BlockingIOError):  # the other might be compiling
-        fcntl.flock(first._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    second._lock(fcntl.LOCK_UN)
-    with first.alone():
-        third.start()
-        third.join(0.2)
-        assert third.is_alive()
-        first._file.write('{"top": [1]}\n')
-        first._file.flush()
-    first._lock(fcntl.LOCK_UN)
-    third.join(5)
-    assert seen == [[1]]
+    path, seen = tmp_path / "turns", []
+
+    def other():
+        with harness.Turns(path) as turns:
+            seen.append(turns.once("top", lambda: [2]))
+
+    thread = threading.Thread(target=other)
+    with harness.Turns(path) as first:
+        with first.alone():
+            thread.start()
+            thread.join(0.2)
+        thread.join(0.2)
+        assert not seen  # first might be compiling
+    thread.join(5)
+    assert seen == [[2]]
+    with harness.Turns(path) as late:
+        assert late.once("top", lambda: [3]) == [2]
     assert len(path.read_text().splitlines()) == 1
-    assert harness.Turns(None).once("top", lambda: [3]) == [3]
+    with harness.Turns(None) as turns:
+        assert turns.once("top", lambda: [4]) == [4]
 
 
 def test_seconds_to_a_level():
