@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from covjax.blocks import conv, conv_forms, forms, separable
+from covjax.blocks import conv, conv_forms, forms, fused_pointwise, separable
 from covjax.blocks.capsule import SharedCapsules, squash
 from covjax.blocks.conv import BatchNorm, Conv, explicit_padding, pair
 from covjax.blocks.separable import DepthwiseConv
@@ -90,6 +90,13 @@ def stems() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def fused() -> Iterator[None]:
+    """Dense layers normalise as they convolve and measure: Pallas kernels on a GPU."""
+    with mock.patch.object(fused_pointwise, "chosen", return_value=True):
+        yield
+
+
 def space_to_depth(
     x: jax.Array, kernel: jax.Array, strides: forms.Pair, sides: forms.Sides
 ) -> jax.Array:
@@ -133,6 +140,7 @@ def blocks(x: jax.Array, side: forms.Pair, axis: int) -> jax.Array:
 
 FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "covjax": nullcontext,
+    "fused": fused,
     "literal": literal,
     "plain": plain,
     "products": products,

@@ -87,8 +87,9 @@ def parser() -> argparse.ArgumentParser:
         "--forms",
         nargs="+",
         default=[],
-        choices=["products", "scattered", "shifts", "stems", "unfolded"],
-        help="covjax with another form of one operation, timed beside: products, of "
+        choices=["fused", "products", "scattered", "shifts", "stems", "unfolded"],
+        help="covjax with another form of one operation, timed beside: fused, of "
+        "dense layers; products, of "
         "1x1 convolutions; scattered, of the gradient of maximum pooling; shifts, of "
         "depthwise convolutions; stems, of strided convolutions of pictures; "
         "unfolded, of batch normalisation at inference (benchmarks/plain.py)",

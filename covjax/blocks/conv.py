@@ -61,8 +61,14 @@ class Conv(nn.Module):
     bias_init: Callable = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, in]`` to ``[batch, h, w, features]``."""
+    def __call__(self, x: jax.Array, by: Callable | None = None) -> jax.Array:
+        """Maps ``[batch, height, width, in]`` to ``[batch, h, w, features]``.
+
+        Args:
+          x: the map.
+          by: takes the place of `convolve`, for a form that does more in one pass
+            (`blocks/dense.py`).
+        """
         kernel_shape = (
             *pair(self.kernel_size),
             x.shape[-1] // self.feature_group_count,
@@ -75,7 +81,7 @@ class Conv(nn.Module):
                 "bias", self.bias_init, (self.features,), self.param_dtype
             )
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(
+        y = (by or convolve)(
             x,
             kernel,
             strides=pair(self.strides),
@@ -172,12 +178,18 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, moments: forms.Moments | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        moments: forms.Moments | None = None,
+        folded: bool = False,
+    ) -> Any:
         """Normalises the channels of ``[..., channels]``.
 
         Args:
           x: the map.
           moments: of x, where they are known already (`blocks/dense.py`).
+          folded: give factor and offset, float32 ``[channels]``, for who applies them.
         """
         shape = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
@@ -190,7 +202,10 @@ class BatchNorm(nn.Module):
         x = x.astype(self.dtype or x.dtype)
         if self.use_running_average:
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
-            return forms.scale_and_shift(x, factor, bias - running_mean.value * factor)
+            offset = bias - running_mean.value * factor
+            return (
+                (factor, offset) if folded else forms.scale_and_shift(x, factor, offset)
+            )
         if moments is None:
             axis_name = None if self.is_initializing() else self.axis_name
             moments = forms.channel_moments(x, axis_name)
@@ -199,4 +214,7 @@ class BatchNorm(nn.Module):
             keep = self.momentum
             running_mean.value = keep * running_mean.value + (1 - keep) * mean
             running_var.value = keep * running_var.value + (1 - keep) * var
+        if folded:
+            factor = scale * jax.lax.rsqrt(forms.variance_of(moments) + self.epsilon)
+            return factor, bias - moments[0] * factor
         return forms.batch_norm(x, scale, bias, moments, self.epsilon)

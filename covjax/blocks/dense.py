@@ -9,17 +9,41 @@ DenseNet-121 to 201 would read is not read again.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from covjax.blocks import fused_pointwise
 from covjax.blocks.forms import Moments
 from covjax.blocks.pooling import avg_pool
 
 # a map to its channels' moments; None at inference, which has running statistics
 Measure = Callable[[jax.Array], Moments] | None
 Measured = tuple[jax.Array, Moments | None]  # a map with its moments
+
+
+def norm_relu_conv(
+    norm: nn.Module, conv: nn.Module, x: jax.Array, moments: Moments | None
+) -> Measured:
+    """Normalisation, ReLU and 1x1 convolution.
+
+    Args:
+      norm: `conv.BatchNorm`.
+      conv: `conv.Conv` of kernel size 1 without bias.
+      x: ``[batch, h, w, in]``.
+      moments: of x.
+
+    Returns:
+      ``[batch, h, w, out]`` and None; where `fused_pointwise` is chosen,
+      ``[batch * h * w, out]`` and its moments.
+    """
+    if moments is None or not fused_pointwise.chosen() or norm.is_initializing():
+        return conv(nn.relu(norm(x, moments=moments))), None
+    # the layers keep their parameters, statistics and types; neither computes its own
+    folded = norm(x, moments=moments, folded=True)
+    return conv(x, by=partial(fused_pointwise.convolve, folded, norm.axis_name))
 
 
 class DenseLayer(nn.Module):
@@ -32,9 +56,10 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, moments: Moments | None) -> jax.Array:
         """Maps ``[batch, h, w, in]`` to ``[batch, h, w, growth_rate]``."""
-        y = nn.relu(self.norm(name="norm1")(x, moments=moments))
-        y = self.conv(4 * self.growth_rate, 1, name="conv1")(y)  # bottleneck: section 3
-        y = nn.relu(self.norm(name="norm2")(y))
+        norm1, norm2 = self.norm(name="norm1"), self.norm(name="norm2")
+        conv1 = self.conv(4 * self.growth_rate, 1, name="conv1")  # bottleneck: sec. 3
+        y, moments = norm_relu_conv(norm1, conv1, x, moments)
+        y = nn.relu(norm2(y, moments=moments)).reshape(*x.shape[:-1], -1)
         return self.conv(self.growth_rate, 3, padding=1, name="conv2")(y)
 
 
@@ -73,6 +98,6 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, moments: Moments | None) -> jax.Array:
         """Halves height, width and channels of ``[batch, h, w, in]``."""
-        y = nn.relu(self.norm(name="norm")(x, moments=moments))
-        y = self.conv(x.shape[-1] // 2, 1, name="conv")(y)  # compression 0.5: sec. 3
-        return avg_pool(y, 2, 2)
+        conv = self.conv(x.shape[-1] // 2, 1, name="conv")  # section 3: compression 0.5
+        y, _ = norm_relu_conv(self.norm(name="norm"), conv, x, moments)
+        return avg_pool(y.reshape(*x.shape[:-1], -1), 2, 2)
