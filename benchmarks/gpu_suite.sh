@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The GPU measurements by one command, the most important first:
 #
-#     benchmarks/gpu_suite.sh            all: seeds folds headline tables start forms infer
+#     benchmarks/gpu_suite.sh            all: headline tables forms start seeds folds infer
 #                                        small flags; not yet run whole on a GPU
 #     benchmarks/gpu_suite.sh flags      one step
 #     benchmarks/gpu_suite.sh --tiny     the same with tiny shapes, on a CPU too
@@ -11,11 +11,12 @@
 #
 # On an H100 with jaxlib 0.11.2 the bare step of ResNet-50 compiled in 14 s, but the first
 # epoch of DarkCovidNet, one scan in one program, took 83 s, of which training was 0.15 s.
-# Compiled for an H100 on a machine without one (jax.experimental.topologies) it takes 28 s
-# of a processor, so most of it must be XLA's timing of alternatives: of 50 convolutions
-# and, by default, of 202 fused reductions. `start` measures it with and without the
-# latter, and without the scan. PyTorch runs in channels_last alone, the faster layout in
-# timm's tables of an RTX 3090.
+# Compiled for an H100 on a machine without one (jax.experimental.topologies), without
+# trying anything out, it takes 8 s on two cores, so most of it must be XLA's timing of
+# alternatives. `start` measures it without those of fusions, with few, and without the
+# scan. Nothing here runs beside anything else: while other programs compiled on the
+# same GPU, ResNet-50's step took 99 s to compile, and half a suite went by. PyTorch runs
+# in channels_last alone, the faster layout in timm's tables of an RTX 3090.
 #
 # Each step writes a result line as soon as it has one and skips what is there already.
 # COVJAX_RESULTS_DIR: where the lines go.
@@ -30,11 +31,12 @@ tiny=false
 if [ "${1:-}" = --tiny ]; then tiny=true && shift; fi
 steps=("$@")
 [ ${#steps[@]} -gt 0 ] ||
-    steps=(seeds folds headline tables start forms infer small flags)
+    steps=(headline tables forms start seeds folds infer small flags)
 
 batches=(256) small=(32) size=0 modes=(eager default)
 rounds=5 window=1 seeds=5 folds=5 seed_epochs=100 fold_epochs=100 extra=()
-tables=(resnet18 densenet121 efficientnet_b0 mobilenet_v2 squeezenet1_1 darkcovidnet)
+# what compiles in the least time first
+tables=(resnet18 squeezenet1_1 darkcovidnet mobilenet_v2 efficientnet_b0 densenet121)
 if $tiny; then
     batches=(2) small=(2) size=32 modes=(eager) rounds=2 window=0.05
     seeds=2 folds=2 seed_epochs=1 fold_epochs=1 extra=(--force)
@@ -78,11 +80,17 @@ infer() {
 }
 
 forms() { # other forms of one operation, and where the step's time goes
+    local of=(resnet50 "scattered stems" densenet121 fused mobilenet_v2 shifts)
+    $tiny && of=(resnet18 "scattered stems")
+    while [ ${#of[@]} -gt 0 ]; do
+        # shellcheck disable=SC2086
+        within -m benchmarks.throughput --models "${of[0]}" --modes train \
+            --sizes $size --batches "${batches[@]}" --precisions bfloat16 \
+            --rounds $rounds --window $window --again --forms ${of[1]} "${extra[@]}"
+        of=("${of[@]:2}")
+    done
     local model=resnet50
     $tiny && model=resnet18
-    within -m benchmarks.throughput --models $model --modes train --sizes $size \
-        --batches "${batches[@]}" --precisions bfloat16 --rounds $rounds \
-        --window $window --forms scattered stems products "${extra[@]}"
     within -m benchmarks.kernels --model $model --batch "${batches[0]}" \
         --size $((size ? size : 224)) --precision bfloat16 --window $window \
         --rounds $rounds "${extra[@]}"
@@ -122,13 +130,16 @@ flags() {
         "${extra[@]}"
 }
 
-start() {
-    local fusions=--xla_gpu_experimental_enable_fusion_autotuner=false
-    $tiny && fusions=--xla_cpu_enable_fast_math=false
+start() { # which trials of XLA's take the time of the first epoch
+    local tried=(--xla_gpu_experimental_enable_fusion_autotuner=false
+        --xla_gpu_autotune_max_solutions=4)
+    $tiny && tried=(--xla_cpu_enable_fast_math=false)
     local times=(within -m benchmarks.compile_time "${darkcovidnet[@]}" --rounds 1
         --config.data.fold=0 "${extra[@]}")
     "${times[@]}"
-    XLA_FLAGS="${XLA_FLAGS:-} $fusions" "${times[@]}"
+    for flag in "${tried[@]}"; do
+        XLA_FLAGS="${XLA_FLAGS:-} $flag" "${times[@]}"
+    done
     "${times[@]}" --single-steps
 }
 

@@ -6,7 +6,6 @@ of the paired ratios with a bootstrap interval.
 """
 
 import argparse
-import fcntl
 import json
 import math
 import os
@@ -14,13 +13,12 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -41,58 +39,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="what the results file has already, too"
     )
-
-
-class Turns:
-    """Benchmarks of one machine that compile side by side and are timed one by one.
-
-    Args:
-      path: a file that all of them name (flock(2)), or None: there are no others.
-    """
-
-    def __init__(self, path: Path | None):
-        self._file = path.open("a+") if path else None
-        self._lock(fcntl.LOCK_SH)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the machine to the others."""
-        if self._file:
-            self._file.close()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While no other compiles or is timed."""
-        self._lock(fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            self._lock(fcntl.LOCK_SH)
-
-    def once(self, name: str, measure: Callable[[], Sequence[float]]) -> Any:
-        """What `measure` gives, alone on the machine; one of them does it for all."""
-        if (found := self._found(name)) is not None:
-            return found
-        with self.alone():
-            if (found := self._found(name)) is None:
-                found = measure()
-                if self._file:
-                    self._file.write(json.dumps({name: found}) + "\n")
-                    self._file.flush()
-        return found
-
-    def _found(self, name: str) -> Sequence[float] | None:
-        if not self._file:
-            return None
-        self._file.seek(0)
-        lines = [json.loads(line) for line in self._file]
-        return next((line[name] for line in lines if name in line), None)
-
-    def _lock(self, kind: int) -> None:
-        if self._file:
-            fcntl.flock(self._file, kind)
 
 
 def check_quiet(force: bool) -> None:

@@ -48,22 +48,6 @@ def shifts() -> Iterator[None]:
 
 
 @contextmanager
-def products() -> Iterator[None]:
-    """1x1 convolutions as matrix products, as a CPU has them."""
-    own = conv.convolve
-
-    def convolve(x, kernel, *, strides, padding, dilation=(1, 1), groups=1):
-        sides = conv.padding_sides(x.shape[1:3], kernel.shape[:2], strides, padding)
-        if kernel.shape[:2] == (1, 1) and groups == 1 and sides == ((0, 0), (0, 0)):
-            return conv_forms.pointwise(x, kernel, strides)
-        return own(x, kernel, strides=strides, padding=padding, dilation=dilation,
-                   groups=groups)  # fmt: skip
-
-    with mock.patch.object(conv, "convolve", convolve):
-        yield
-
-
-@contextmanager
 def scattered() -> Iterator[None]:
     """Maximum pooling as `flax.linen.max_pool`, whose gradient XLA scatters."""
 
@@ -143,7 +127,6 @@ FORMS: dict[str, Callable[[], AbstractContextManager]] = {
     "fused": fused,
     "literal": literal,
     "plain": plain,
-    "products": products,
     "scattered": scattered,
     "shifts": shifts,
     "stems": stems,

@@ -114,11 +114,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def fastest(
-    case: Case,
-    variables: Any,
-    layouts: Iterable[str],
-    compile_modes: Iterable[str],
-    turns: harness.Turns,
+    case: Case, variables: Any, layouts: Iterable[str], compile_modes: Iterable[str]
 ) -> TorchSide:
     """The fastest mode of all; its facts tell the seconds a step of the others."""
     torch.set_num_threads(os.cpu_count() or 1)
@@ -131,9 +127,7 @@ def fastest(
         for compiled in compile_modes:
             try:
                 side = TorchSide(case, variables, layout, compiled)
-                side.steps(2)  # compiles
-                with turns.alone():
-                    measured = quick_seconds(side)
+                measured = quick_seconds(side)
             except Exception as error:  # a mode that does not work here
                 seconds[f"{layout}, {compiled}"] = f"{type(error).__name__}: {error}"
                 continue

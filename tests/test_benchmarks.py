@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import threading
 from pathlib import Path
 
 import jax
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, harness, kernels, report, roofline, side
+from benchmarks import accuracy, harness, kernels, report, roofline, side, throughput
 from covjax.models import MODELS
 
 
@@ -146,27 +145,26 @@ def test_other_forms_are_the_same_network(form, name, size, kwargs):
     )
 
 
-def test_benchmarks_of_one_machine_take_turns(tmp_path):
-    path, seen = tmp_path / "turns", []
+def test_half_precision_may_lose_what_the_peer_loses():
+    case = side.Case("resnet18", "train", 2, 32, "bfloat16")
 
-    def other():
-        with harness.Turns(path) as turns:
-            seen.append(turns.once("top", lambda: [2]))
+    class Fake:
+        def __init__(self, exact, mixed=None):
+            self.exact, self.timed = np.array([1.0, exact]), np.array([1.0, mixed])
 
-    thread = threading.Thread(target=other)
-    with harness.Turns(path) as first:
-        with first.alone():
-            thread.start()
-            thread.join(0.2)
-        thread.join(0.2)
-        assert not seen  # first might be compiling
-    thread.join(5)
-    assert seen == [[2]]
-    with harness.Turns(path) as late:
-        assert late.once("top", lambda: [3]) == [2]
-    assert len(path.read_text().splitlines()) == 1
-    with harness.Turns(None) as turns:
-        assert turns.once("top", lambda: [4]) == [4]
+        def logits(self, pictures, mixed=False):
+            return self.timed if mixed else self.exact
+
+        def mixed(self):
+            """As a peer with mixed precision has it."""
+
+    found = throughput.gate(case, Fake(0.07), Fake(0.0, mixed=0.04))
+    assert found["of_peer"] == pytest.approx(0.04)
+    assert found["allowed"] == pytest.approx(0.08)
+    assert found["difference"] == pytest.approx(0.07)
+    with pytest.raises(throughput.Refused, match=r"9.0e-02, more than 8e-02"):
+        throughput.gate(case, Fake(0.09), Fake(0.0, mixed=0.04))
+    assert throughput.gate(case, Fake(0.01), Fake(0.0, mixed=0.0))["allowed"] == 0.02
 
 
 def test_seconds_to_a_level():
@@ -289,7 +287,7 @@ def test_the_gpu_plan_ends_in_time_and_tells_what_is_undone(tmp_path):
     assert (whole.returncode, whole.stderr) == (0, "")
     steps = [line.partition(":")[0] for line in whole.stdout.splitlines()]
     assert steps == [
-        "seeds", "folds", "headline", "tables", "start", "forms", "infer", "small",
+        "headline", "tables", "forms", "start", "seeds", "folds", "infer", "small",
         "flags",
     ]  # fmt: skip
     asked = log.read_text().splitlines()

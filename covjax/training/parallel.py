@@ -195,6 +195,14 @@ def make_runner(step: Step, parallel: str, devices: list[jax.Device]) -> Runner:
     return kind(step, devices, scans_are_fast(devices[0]))
 
 
+def host() -> jax.Device | None:
+    """The processor beside the accelerators; None where JAX_PLATFORMS leaves it out."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+
+
 def enable_compilation_cache(directory: str | Path | None = None) -> None:
     """Keeps compiled programs on disk, for all later runs.
 

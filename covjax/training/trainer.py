@@ -131,34 +131,40 @@ class Trainer:
             raise InputError(f"config.train.sizes: the network cannot take {size}")
 
     def create(self, variables: Any = None) -> TrainState:
-        """The state at the start: from the given variables, or from scratch."""
-        trainable = self.trainable(0)
-        ema = self.run.optimizer.ema_decay > 0
+        """The state at the start: from the given variables, or from scratch.
 
-        # runs once: on a CPU the last optimisations of random numbers take two thirds
-        # of the compilation (ResNet-18 7.6 and 2.8 s) and change no bit
-        quick = {"xla_backend_optimization_level": 1}
-        options = quick if jax.default_backend() == "cpu" else None
+        Made on the host: the same seed is the same network on every accelerator, and
+        none of them compiles what runs once.
+        """
+        host = parallel.host()
+        # the last optimisations of random numbers take two thirds of the compilation on
+        # a CPU (ResNet-18 7.6 and 2.8 s) and change no bit
+        options = {"xla_backend_optimization_level": 1} if host else None
+        with jax.default_device(host):
+            start = jax.jit(self.start, compiler_options=options)
+            return start(jax.random.key(self.run.train.seed), variables)
 
-        @partial(jax.jit, compiler_options=options)
-        def start(key, variables):
-            init_key, state_key = jax.random.split(key)
-            if variables is None:
-                blank = jnp.zeros((1, *self.image_shape))
-                variables = self.model.init(init_key, blank, train=False)
-            return create_state(
-                variables, trainable, self.optimizer, ema=ema, key=state_key
-            )
-
-        return start(jax.random.key(self.run.train.seed), variables)
+    def start(self, key: jax.Array, variables: Any = None) -> TrainState:
+        """What `create` makes, from the seed's key; to be traced."""
+        init_key, state_key = jax.random.split(key)
+        if variables is None:
+            blank = jnp.zeros((1, *self.image_shape))
+            variables = self.model.init(init_key, blank, train=False)
+        return create_state(
+            variables,
+            self.trainable(0),
+            self.optimizer,
+            ema=self.run.optimizer.ema_decay > 0,
+            key=state_key,
+        )
 
     def template(self, record: dict[str, Any]) -> TrainState:
         """A state of zeros with the structure of the one saved with `record`."""
         trainable = self.trainable(Record(**record).stage_epoch())
-        shapes = jax.eval_shape(
-            lambda: repartition(self.create(), trainable, self.optimizer)
-        )
         key = jax.random.key(0)
+        shapes = jax.eval_shape(
+            lambda: repartition(self.start(key), trainable, self.optimizer)
+        )
         shapes = shapes.replace(key=jax.random.key_data(key))
         zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
         return zeros.replace(key=key)
