@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from benchmarks.plain import FORMS
-from covjax.blocks import forms, fused_pointwise
+from covjax.blocks import forms, fused_pointwise, pointwise_kernels
 from covjax.models.densenet import DenseNet
 
 
@@ -94,8 +94,8 @@ def test_the_twin_has_the_gradient_of_the_rectifier_at_zero():
 )
 def test_kernels(size, depth, width, monkeypatch):
     # three shares, of unlike lengths
-    blocks = fused_pointwise.BACKWARD._replace(programs=6)
-    monkeypatch.setattr(fused_pointwise, "BACKWARD", blocks)
+    blocks = pointwise_kernels.BACKWARD._replace(programs=6)
+    monkeypatch.setattr(pointwise_kernels, "BACKWARD", blocks)
     inputs = arguments(size, depth, width)
     twin, kernels = (
         results(partial(by_means, means), inputs) for means in ("plain", "interpret")
