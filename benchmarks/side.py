@@ -4,7 +4,7 @@ import gc
 import inspect
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -172,12 +172,19 @@ class CovjaxSide:
 
 def lower(case: Case, variables: Any, form: str = "covjax") -> Any:
     """The case's program, traced anew and not yet compiled."""
+    if case.mode == "train":
+        return trace(case, variables, form, jax.devices()).lower()
+    with FORMS[form]():
+        state = jax.eval_shape(partial(start, case, form=form), variables)
+        program = jax.jit(scorer(case, folded_by(form, case)))
+        return program.lower(state, case.pictures(case.batch))
+
+
+def trace(case: Case, variables: Any, form: str, devices: Sequence[jax.Device]) -> Any:
+    """A training step, to be lowered for the first of the devices."""
     batch = (case.pictures(case.batch), case.labels())
     with FORMS[form]():
         state = jax.eval_shape(partial(start, case, form=form), variables)
-        if case.mode == "infer":
-            program = jax.jit(scorer(case, folded_by(form, case)))
-            return program.lower(state, batch[0])
         task = Task(
             model=case.network(),
             optimizer=optimizer(),
@@ -187,9 +194,9 @@ def lower(case: Case, variables: Any, form: str = "covjax") -> Any:
             std=STD,
             aux_weight=AUX_WEIGHT,
         )
-        runner = MeshRunner(partial(train_step, task), jax.devices()[:1], scan=False)
+        runner = MeshRunner(partial(train_step, task), [devices[0]], scan=False)
         with jax.set_mesh(runner.mesh):
-            return runner.one.lower(state, batch)
+            return runner.one.trace(state, batch)
 
 
 def start(case: Case, variables: Any, form: str = "covjax") -> Any:

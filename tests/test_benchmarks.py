@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, harness, kernels, report, roofline, side, throughput
+from benchmarks import (
+    accuracy,
+    harness,
+    kernels,
+    report,
+    roofline,
+    side,
+    throughput,
+    traffic,
+)
 from covjax.models import MODELS
 
 
@@ -165,6 +174,49 @@ def test_half_precision_may_lose_what_the_peer_loses():
     with pytest.raises(throughput.Refused, match=r"9.0e-02, more than 8e-02"):
         throughput.gate(case, Fake(0.09), Fake(0.0, mixed=0.04))
     assert throughput.gate(case, Fake(0.01), Fake(0.0, mixed=0.0))["allowed"] == 0.02
+
+
+COMPILED = """HloModule jit_one
+
+%cut (p0: bf16[4,8], p1: bf16[4,8]) -> bf16[4,2] {
+  %p0 = bf16[4,8]{1,0} parameter(0)
+  %p1 = bf16[4,8]{1,0} parameter(1)
+  %sum = bf16[4,8]{1,0} add(%p0, %p1)
+  ROOT %part = bf16[4,2]{1,0} slice(%sum), slice={[0:4], [3:5]}
+}
+
+%join (p2: bf16[4,8], p3: f32[8]) -> f32[4] {
+  %p2 = bf16[4,8]{1,0} parameter(0)
+  %p3 = f32[8]{0} parameter(1)
+  %wide = bf16[4,16]{1,0} concatenate(%p2, %p2), dimensions={1}
+  %seen = bf16[4,4]{1,0} slice(%wide), slice={[0:4], [6:10]}
+  ROOT %total = f32[4]{0} reduce(%seen), dimensions={1}
+}
+
+%inner (q: bf16[4,8]) -> f32[4] {
+  %q = bf16[4,8]{1,0} parameter(0)
+  %s = f32[8]{0} constant({...})
+  ROOT %j = f32[4]{0} fusion(%q, %s), kind=kInput, calls=%join
+}
+
+ENTRY %main (a: bf16[4,8]) -> (bf16[4,2], f32[4]) {
+  %a = bf16[4,8]{1,0} parameter(0)
+  %conv = (bf16[4,8]{1,0}, u8[0]{0}) custom-call(%a), custom_call_target="library$conv"
+  %b = bf16[4,8]{1,0} get-tuple-element(%conv), index=0
+  %f = bf16[4,2]{1,0} fusion(%a, %b), kind=kLoop, calls=%cut
+  %c = f32[4]{0} call(%b), to_apply=%inner
+  ROOT %t = (bf16[4,2]{1,0}, f32[4]{0}) tuple(%f, %c)
+}
+"""
+
+
+def test_traffic_of_a_compiled_program():
+    conv, cut, joined = traffic.kernels(COMPILED)
+    assert (conv.kind, conv.bytes) == ("custom-call library$conv", 2 * 64)
+    # channels 3 and 4 of both maps, and the two of the result
+    assert (cut.name, cut.kind, cut.bytes) == ("f", "fusion kLoop", 3 * 4 * 2 * 2)
+    # of one map joined with itself channels 6, 7 and 0, 1: its whole width
+    assert joined.bytes == 64 + 16
 
 
 def test_seconds_to_a_level():
