@@ -42,13 +42,14 @@ def main() -> int:
             for line in harness.read_results(path)
             if flags.busy or line.get("others_busy", 0) <= harness.QUIET
         ]
-        for script in ("throughput", "input", "streaming", "compile_time", "accuracy",
-                       "xla_flags")
+        for script in ("throughput", "traffic", "input", "streaming", "compile_time",
+                       "accuracy", "xla_flags")
     }  # fmt: skip
     text = "\n\n".join(
         part
         for part in (
             speed_tables(lines["throughput"]),
+            traffic_table(lines["traffic"]),
             feeding_table(lines["input"], lines["streaming"]),
             compile_table(lines["compile_time"]),
             accuracy_table(lines["accuracy"]),
@@ -155,6 +156,29 @@ def geometric_mean(lines: list[Line]) -> float:
     """Of the ratios' medians."""
     logs = [math.log(line["ratio"]["median"]) for line in lines]
     return math.exp(sum(logs) / len(logs))
+
+
+def traffic_table(lines: list[Line]) -> str:
+    """Bytes of compiled steps, by form."""
+    found = newest(lines, ("model", "form", "batch", "size", "precision", "target"))
+    rows = [
+        [
+            line["model"],
+            line["form"],
+            str(line["size"]),
+            str(line["batch"]),
+            f"{line['bytes'] / 1e9:.1f}",
+            f"{line['bytes'] / line['roofline_bytes']:.2f}",
+            str(line["kernels"]),
+        ]
+        for line in found
+    ]
+    if not rows:
+        return ""
+    header = ["network", "form", "px", "batch", "GB a step", "of the roofline's",
+              "kernels"]  # fmt: skip
+    title = f"**Memory traffic of a training step, compiled for {found[0]['target']}**"
+    return f"{title}\n\n{table(header, rows)}\n\n{commands(found)}"
 
 
 def feeding_table(inputs: list[Line], streams: list[Line]) -> str:
