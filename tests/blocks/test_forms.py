@@ -161,8 +161,10 @@ def test_maps_as_large_as_the_kernel_keep_the_plain_convolution(monkeypatch):
         (7, 2, 3, ((0, 0), (0, 0))),
     ],
 )
-def test_max_pool(size, window, strides, sides):
+@pytest.mark.parametrize("cpu", [True, False])
+def test_max_pool(size, window, strides, sides, cpu, monkeypatch):
     """With ties, as after a ReLU: the gradient goes to the first largest value."""
+    monkeypatch.setattr(forms, "on_one_cpu", lambda: cpu)
     x = np.maximum(draw(2, size, size, 3), 0)
 
     def plain(x):
@@ -176,6 +178,21 @@ def test_max_pool(size, window, strides, sides):
         )
 
     assert_same(lambda x: forms.max_pool(x, window, strides, sides), plain, x)
+
+
+def test_relu():
+    x = draw(3, 4)
+    x[0] = 0
+    assert_same(forms.relu, nn.relu, x)
+    x[1, 1] = np.nan
+    assert np.isnan(forms.relu(x)[1, 1])
+
+
+def test_the_gradient_of_relu_keeps_the_result_alone():
+    a, b = (jnp.asarray(draw(3, 4)) for _ in range(2))
+    _, pull = jax.vjp(lambda a, b: forms.relu(a + b), a, b)
+    (kept,) = jax.tree.leaves(pull)
+    np.testing.assert_array_equal(kept, np.maximum(a + b, 0))
 
 
 def test_max_pool_shows_nan():

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -79,6 +80,13 @@ def test_max_pool(case, rng):
     np.testing.assert_array_equal(
         found, literal(x, window, strides, padding, ceil, largest)
     )
+
+
+@pytest.mark.parametrize(("backend", "reduces"), [("gpu", False), ("tpu", True)])
+def test_tpus_alone_keep_the_reduction(backend, reduces, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    made = jax.make_jaxpr(lambda x: max_pool(x, 3, 2, 1))(jnp.zeros((1, 8, 8, 2)))
+    assert ("reduce_window" in str(made)) == reduces
 
 
 @pytest.mark.parametrize("case", CASES)
