@@ -86,7 +86,7 @@ forms() { # other forms of one operation, and where the step's time goes
         # shellcheck disable=SC2086
         within -m benchmarks.throughput --models "${of[0]}" --modes train \
             --sizes $size --batches "${batches[@]}" --precisions bfloat16 \
-            --rounds $rounds --window $window --again --forms ${of[1]} "${extra[@]}"
+            --rounds $rounds --window $window --forms ${of[1]} "${extra[@]}"
         of=("${of[@]:2}")
     done
     local model=resnet50

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -38,6 +39,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="on a busy machine too")
     parser.add_argument(
         "--again", action="store_true", help="what the results file has already, too"
+    )
+
+
+def add_case_flags(
+    parser: argparse.ArgumentParser, *, batch: int, size: int, precision: str
+) -> None:
+    """The flags of scripts that look at one network, with their defaults."""
+    parser.add_argument("--model", default="resnet50", help="of the table of networks")
+    parser.add_argument("--batch", type=int, default=batch)
+    papers = "; 0: the paper's" * (size == 0)
+    parser.add_argument("--size", type=int, default=size, help="pixels" + papers)
+    parser.add_argument(
+        "--precision", default=precision, choices=["float32", "bfloat16"]
     )
 
 
@@ -148,7 +162,7 @@ def write_result(script: str, result: Mapping[str, Any]) -> Path:
     """Appends one line to ``results/SCRIPT-DEVICE.jsonl``; never edits one."""
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "-m", f"benchmarks.{script}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", f"benchmarks.{script}", *told(sys.argv)]),
         "commit": commit(),
         "device": device_name(),
         "processor": processor(),
@@ -164,6 +178,11 @@ def write_result(script: str, result: Mapping[str, Any]) -> Path:
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
     return path
+
+
+def told(words: list[str]) -> list[str]:
+    """A command's words after its name; where this machine keeps things is DIR."""
+    return [re.sub(r"(^|=)/.*", r"\1DIR", word) for word in words[1:]]
 
 
 def has_result(script: str, case: Mapping[str, Any]) -> bool:

@@ -38,11 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="resnet50", help="of the table of networks")
     parser.add_argument("--mode", default="train", choices=["train", "infer"])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--size", type=int, default=224, help="pixels")
-    parser.add_argument("--precision", default="float32")
+    harness.add_case_flags(parser, batch=16, size=224, precision="float32")
     parser.add_argument("--form", default="covjax", help="see benchmarks/plain.py")
     parser.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(parser)
@@ -59,7 +56,7 @@ def main() -> None:
     from covjax.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    shown = Case(flags.model, flags.mode, flags.batch, flags.size, flags.precision)
+    shown = Case.of(flags, flags.mode)
     side = CovjaxSide(shown, draw(shown.shapes()), flags.form)
     seconds = harness.timed_steps({"": side.steps}, flags.rounds, flags.window)[""]
     runs = recorded(lambda: side.steps(1))

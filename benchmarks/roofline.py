@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,7 +24,8 @@ from covjax.blocks.conv import BatchNorm
 POOLS = ("reduce_window_max", "reduce_window_sum", "reduce_window")
 
 
-class Ceilings(NamedTuple):
+@dataclass(frozen=True)
+class Ceilings:
     """The fastest copy and the fastest matrix product of this device."""
 
     bytes_per_second: float

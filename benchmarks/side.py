@@ -1,7 +1,9 @@
 """The sides of a comparison: what is measured, and covjax's own side."""
 
+import argparse
 import gc
 import inspect
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +51,21 @@ class Case:
     size: int
     precision: str
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, flags: argparse.Namespace, mode: str) -> "Case":
+        """That of `harness.add_case_flags`.
+
+        Raises:
+          SystemExit: there is no such network.
+        """
+        if flags.model not in MODELS:
+            sys.exit(
+                f"error: --model {flags.model}: not a network; "
+                f"`python -m covjax.models` lists them"
+            )
+        size = flags.size or MODELS[flags.model].native_size
+        return cls(flags.model, mode, flags.batch, size, flags.precision)
 
     @property
     def classes(self) -> int:

@@ -72,10 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--size", type=int, default=0, help="pixels; 0: the paper's")
-    parser.add_argument("--precision", default="bfloat16")
+    harness.add_case_flags(parser, batch=256, size=0, precision="bfloat16")
     parser.add_argument("--form", default="covjax", help="see benchmarks.throughput")
     parser.add_argument("--top", type=int, default=10, help="kernels to show")
     flags = parser.parse_args()
@@ -86,10 +83,8 @@ def main() -> None:
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
 
     from benchmarks import roofline, side
-    from covjax.models import MODELS
 
-    size = flags.size or MODELS[flags.model].native_size
-    case = side.Case(flags.model, "train", flags.batch, size, flags.precision)
+    case = side.Case.of(flags, "train")
     found = kernels(compiled_for_gpu(case, flags.form))
     work = roofline.count(case.network(), case.shapes(), case.shape)
     least = flags.batch * work.bytes("train", 2 if flags.precision == "bfloat16" else 4)
@@ -102,7 +97,7 @@ def main() -> None:
         "model": flags.model,
         "mode": "train",
         "batch": flags.batch,
-        "size": size,
+        "size": case.size,
         "precision": flags.precision,
         "form": flags.form,
         "kernels": len(found),

@@ -41,10 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--size", type=int, default=224, help="pixels")
-    parser.add_argument("--precision", default="bfloat16")
+    harness.add_case_flags(parser, batch=256, size=224, precision="bfloat16")
     parser.add_argument("--window", type=float, default=2.0, help="seconds at least")
     parser.add_argument("--only", nargs="+", help="these flags, without their dashes")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
@@ -119,7 +116,7 @@ def measured(flags: argparse.Namespace) -> dict:
     from covjax.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    case = Case(flags.model, "train", flags.batch, flags.size, flags.precision)
+    case = Case.of(flags, "train")
     side = CovjaxSide(case, draw(case.shapes()))
     logits = side.logits(case.pictures(2)).ravel().tolist()
     seconds = harness.timed_steps({"covjax": side.steps}, 3, flags.window)["covjax"]

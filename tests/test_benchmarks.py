@@ -1,5 +1,6 @@
 """The pure parts of the benchmarks: ratios, skipping, counting, tables."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -152,6 +153,22 @@ def test_other_forms_are_the_same_network(form, name, size, kwargs):
         found,
         other,
     )
+
+
+def test_results_do_not_tell_where_this_machine_keeps_things():
+    words = ["x.py", "--dir", "/data/a", "--config.data.dir=/data/b", "runs/c", "a=b/c"]
+    assert harness.told(words) == [
+        "--dir", "DIR", "--config.data.dir=DIR", "runs/c", "a=b/c",
+    ]  # fmt: skip
+
+
+def test_an_unknown_network_is_one_line():
+    parser = argparse.ArgumentParser()
+    harness.add_case_flags(parser, batch=4, size=0, precision="bfloat16")
+    case = side.Case.of(parser.parse_args(["--model", "darkcovidnet"]), "train")
+    assert case == side.Case("darkcovidnet", "train", 4, 256, "bfloat16")
+    with pytest.raises(SystemExit, match=r"^error: --model resnet5: not a network; "):
+        side.Case.of(parser.parse_args(["--model", "resnet5"]), "train")
 
 
 def test_half_precision_may_lose_what_the_peer_loses():

@@ -25,8 +25,13 @@ def on_one_cpu() -> bool:
 
     The loops here run over the batch, which must then not be spread over a mesh.
     """
+    return jax.default_backend() == "cpu" and on_one_device()
+
+
+def on_one_device() -> bool:
+    """Whether the program being traced is not spread over a mesh."""
     mesh = jax.sharding.get_abstract_mesh()
-    return jax.default_backend() == "cpu" and (mesh.empty or mesh.size == 1)
+    return mesh.empty or mesh.size == 1
 
 
 def channel_sums(*products: tuple[jax.Array, ...]) -> list[jax.Array]:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from covjax.blocks.forms import Moments, wide
+from covjax.blocks.forms import Moments, on_one_device, wide
 
 Result = tuple[jax.Array, jax.Array, jax.Array]  # y, its sums, the sums of its squares
 
@@ -40,9 +40,8 @@ def fits(x: jax.Array, kernel: jax.Array) -> bool:
       x: ``[M, K]``.
       kernel: ``[K, N]``.
     """
-    mesh = jax.sharding.get_abstract_mesh()
     return (
-        (mesh.empty or mesh.size == 1)
+        on_one_device()
         and x.dtype == kernel.dtype == jnp.bfloat16
         and x.shape[1] % 32 == 0
         and kernel.shape[1] in OUTPUTS

@@ -9,8 +9,6 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
-Result = tuple[jax.Array, jax.Array, jax.Array]  # y, its sums, the sums of its squares
-
 BY_COLUMNS = (((1,), (1,)), ((), ()))  # a @ b^T
 BY_ROWS = (((0,), (0,)), ((), ()))  # a^T @ b
 
@@ -41,7 +39,7 @@ def forward(
     kernel: jax.Array,
     blocks: Blocks,
     interpret: bool,
-) -> Result:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`norm_relu_pointwise` by a kernel; one program for each tile of y.
 
     Args:
