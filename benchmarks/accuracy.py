@@ -9,28 +9,26 @@ count. All seeds or folds share it, and what it compiles. An interrupted benchma
 on where it stopped, but its seconds then say so.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from benchmarks import harness
+from covjax import cli
 
 LEVELS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99)  # of the validation AUC
 MEASURES = ("auc", "accuracy", "balanced_accuracy")
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Trains, reads the work directories, writes one line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.accuracy", description=__doc__)
     parser.add_argument("--config", default="configs/densenet.py", help="a recipe")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folds", type=int, default=0, help="instead of seeds")
@@ -39,7 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--again", action="store_true", help="what the results file has already, too"
     )
-    flags, overrides = parser.parse_known_args()
+    flags, overrides = parser.parse_known_args(arguments)
     case = {
         "config": flags.config,
         "overrides": overrides,
@@ -47,7 +45,7 @@ def main() -> None:
         "folds": flags.folds,
     }
     if not flags.again and harness.has_result("accuracy", case):
-        return
+        return 0
     harness.check_quiet(flags.force)
     name = "-".join(Path(flags.config).name.replace(".py", "").split(":"))
     kind, count = ("fold", flags.folds) if flags.folds else ("seed", flags.seeds)
@@ -77,13 +75,18 @@ def main() -> None:
         f"{flags.config}: {len(runs)} runs in {seconds:.0f} s, AUC {auc['mean']:.3f} "
         f"[{auc['low']:.3f}, {auc['high']:.3f}]; {path}"
     )
+    return 0
 
 
 def train(source: str, workdir: Path, overrides: list[str]) -> float:
     """Seconds from the start of the process to its end."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "covjax.train", "--config", source]
-    subprocess.run([*command, "--workdir", str(workdir), *overrides], check=True)
+    done = subprocess.run(
+        [*command, "--workdir", str(workdir), *overrides], check=False
+    )
+    if done.returncode:  # it has said why
+        sys.exit(done.returncode)
     return time.perf_counter() - start
 
 
@@ -101,6 +104,8 @@ def read_run(workdir: Path) -> dict[str, Any]:
 
 def mean_interval(values: list[float]) -> dict[str, float]:
     """Mean of shares and its 95 % interval by Student's t; one alone has none."""
+    from scipy import stats
+
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"mean": mean, "low": float("nan"), "high": float("nan")}
@@ -137,4 +142,4 @@ def seconds_to_levels(
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

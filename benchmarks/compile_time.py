@@ -18,30 +18,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 from benchmarks import harness
+from covjax import cli
 
 PHASES = (
     "imports", "data", "state", "first_dispatch", "second_dispatch", "total"
 )  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measures and writes one line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.compile_time", description=__doc__)
     parser.add_argument("--config", default="configs/densenet.py", help="a recipe")
     parser.add_argument(
         "--single-steps", action="store_true", help="no loop inside the program"
     )
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     harness.add_flags(parser)
-    flags, overrides = parser.parse_known_args()
+    flags, overrides = parser.parse_known_args(arguments)
     if flags.started:
         print(json.dumps(first_dispatches(flags, overrides)))
-        return
+        return 0
     case = {
         "config": flags.config,
         "overrides": overrides,
@@ -49,7 +49,7 @@ def main() -> None:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     if not flags.again and harness.has_result("compile_time", case):
-        return
+        return 0
     harness.check_quiet(flags.force)
     with tempfile.TemporaryDirectory() as cache:
         in_a_process(flags, overrides, cache)  # prepares the pictures
@@ -71,6 +71,7 @@ def main() -> None:
             f"{flags.config}, {temperature}: first dispatch done after {total:.1f} s, "
             f"of which {first:.1f} s compile and run it; {path}"
         )
+    return 0
 
 
 def in_a_process(
@@ -85,8 +86,10 @@ def in_a_process(
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode:  # it has said why
+        sys.exit(done.returncode)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -96,7 +99,7 @@ def first_dispatches(
     """Trains as covjax.train does until the second dispatch; seconds of each phase."""
     import jax
 
-    from covjax import cli, data
+    from covjax import data
     from covjax.training import parallel
     from covjax.training.history import Record
     from covjax.training.memory import keep_freed_memory
@@ -126,4 +129,4 @@ def first_dispatches(
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

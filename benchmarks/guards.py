@@ -9,14 +9,13 @@ program, and how many programs an epoch compiles. A rise of more than 2 % is an 
 The figures belong to the jax version that the file names.
 """
 
-import argparse
 import json
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.side import Case, draw, figures, lower
+from covjax import cli
 
 FILE = Path(__file__).with_name("guards.json")
 RISE = 1.02
@@ -52,6 +51,8 @@ BATCH = 4
 
 def program(guarded: Guarded) -> dict[str, float]:
     """The figures of one program."""
+    from benchmarks.side import Case, draw, figures, lower
+
     case = Case(
         guarded.model, guarded.mode, BATCH, guarded.size, "float32", guarded.kwargs
     )
@@ -123,13 +124,11 @@ def rises(
     return lines
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Writes or compares."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.guards", description=__doc__)
     parser.add_argument("--write", action="store_true")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # jax has not started yet
     import jax
 
@@ -144,4 +143,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_command(main)

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from covjax.errors import InputError
+
 # as covjax.cli does; XLA reads it when jax starts
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -46,7 +48,7 @@ def add_case_flags(
     parser: argparse.ArgumentParser, *, batch: int, size: int, precision: str
 ) -> None:
     """The flags of scripts that look at one network, with their defaults."""
-    parser.add_argument("--model", default="resnet50", help="of the table of networks")
+    parser.add_argument("--model", type=network, default="resnet50")
     parser.add_argument("--batch", type=int, default=batch)
     papers = "; 0: the paper's" * (size == 0)
     parser.add_argument("--size", type=int, default=size, help="pixels" + papers)
@@ -55,8 +57,28 @@ def add_case_flags(
     )
 
 
+def network(name: str) -> str:
+    """The type of flags that take a name of the table of networks."""
+    from covjax.models import MODELS
+
+    if name not in MODELS:
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is not a network; `python -m covjax.models` lists them"
+        )
+    return name
+
+
+def form(name: str) -> str:
+    """The type of flags that take a name of `benchmarks.plain.FORMS`."""
+    from benchmarks.plain import FORMS
+
+    if name not in FORMS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FORMS)}")
+    return name
+
+
 def check_quiet(force: bool) -> None:
-    """Ends the benchmark on a busy machine, unless forced; timings there say nothing.
+    """Raises `InputError` on a busy machine, unless forced; timings there say nothing.
 
     It looks for `SAMPLE_SECONDS`, in which this process should do nothing.
     """
@@ -64,12 +86,14 @@ def check_quiet(force: bool) -> None:
         busy = others_busy()
     except OSError:
         if not force:
-            sys.exit("error: no /proc/stat tells whether the machine is busy; --force")
+            raise InputError(
+                "no /proc/stat tells whether the machine is busy; --force"
+            ) from None
         return
     _last_look["others_busy"] = round(busy, 4)
     if busy > QUIET and not force:
-        sys.exit(
-            f"error: other processes take {busy:.0%} of the processor, more than "
+        raise InputError(
+            f"other processes take {busy:.0%} of the processor, more than "
             f"{QUIET:.0%}: the machine is busy; wait, or --force and the result says so"
         )
 

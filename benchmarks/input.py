@@ -7,24 +7,23 @@ The epoch gathers, augments, normalises and trains on every picture of a residen
 phantom. The result is the ratio of their rates, bare seconds over epoch seconds.
 """
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks import harness
+from covjax import cli
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measures, writes one result line and prints it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="densenet121")
+    parser = cli.Parser(prog="benchmarks.input", description=__doc__)
+    parser.add_argument("--model", type=harness.network, default="densenet121")
     parser.add_argument("--size", type=int, default=64, help="pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=2, help="of one window")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--force", action="store_true", help="on a busy machine too")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     harness.check_quiet(flags.force)
 
     import jax
@@ -91,7 +90,8 @@ def main() -> None:
         f"epoch {rates['epoch']['median']:.1f}, "
         f"ratio {ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]; {path}"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

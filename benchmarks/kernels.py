@@ -10,17 +10,17 @@ an operation that waits for a core counts as well: shares say where the time goe
 where the overlap is near 1.
 """
 
-import argparse
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import harness
+from covjax import cli
 
 SHOWN = 16  # kinds and operations
 
@@ -33,24 +33,24 @@ class Run(NamedTuple):
     seconds: float  # that it takes
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measures one step and writes one line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.kernels", description=__doc__)
     parser.add_argument("--mode", default="train", choices=["train", "infer"])
     harness.add_case_flags(parser, batch=16, size=224, precision="float32")
-    parser.add_argument("--form", default="covjax", help="see benchmarks/plain.py")
+    parser.add_argument(
+        "--form", type=harness.form, default="covjax", help="see benchmarks/plain.py"
+    )
     parser.add_argument("--window", type=float, default=2.0, help="seconds at least")
     harness.add_flags(parser)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     harness.check_quiet(flags.force)
     case = {
         name: getattr(flags, name)
         for name in ("model", "mode", "batch", "size", "precision", "form")
     }
     if not flags.again and harness.has_result("kernels", case):
-        return
+        return 0
 
     from benchmarks.side import Case, CovjaxSide, draw
     from covjax.training.memory import keep_freed_memory
@@ -74,6 +74,7 @@ def main() -> None:
     )
     for name, share in result["kinds"].items():
         print(f"{share:6.1%}  {name}")
+    return 0
 
 
 def recorded(step: Callable[[], Any]) -> list[Run]:
@@ -141,4 +142,4 @@ def kind(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

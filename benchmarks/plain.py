@@ -42,7 +42,7 @@ def literal() -> Iterator[None]:
 @contextmanager
 def shifts() -> Iterator[None]:
     """Depthwise convolutions as shifted multiply-adds, as a CPU has them."""
-    own = SimpleNamespace(on_one_cpu=lambda: True)
+    own = SimpleNamespace(**{**vars(forms), "on_one_cpu": lambda: True})
     with mock.patch.object(separable, "forms", own):
         yield
 

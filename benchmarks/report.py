@@ -8,15 +8,15 @@ Of several lines of one case the newest counts. Lines that were taken on a busy 
 with --force are left out unless --busy is given.
 """
 
-import argparse
 import json
 import math
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
+from covjax import cli
+from covjax.errors import InputError
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 COLUMNS = 3  # of the plot's panels
@@ -25,16 +25,16 @@ WHERE = ("device", "processor")  # cpu2 is many machines; a GPU's line names one
 SPEED = ("model", "mode", "batch", "size", "precision", "against", *WHERE)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Prints, writes, plots."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=harness.RESULTS)
     parser.add_argument("--write", type=Path, help="a file with the two marks")
     parser.add_argument("--plot", type=Path, help="a PNG of the ratios")
     parser.add_argument("--busy", action="store_true", help="forced lines too")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
+    if not flags.results.is_dir():
+        raise InputError(f"--results {flags.results}: no such folder")
     lines = {
         script: [
             line
@@ -77,7 +77,7 @@ def between_marks(document: str, text: str) -> str:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        sys.exit(f"error: the file needs the lines {BEGIN} and {END}")
+        raise InputError(f"the file needs the lines {BEGIN} and {END}")
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
@@ -292,7 +292,7 @@ def plot(lines: list[Line], path: Path) -> None:
             key = (*(line[n] for n in ("against", "mode", "precision")), where(line))
             panels.setdefault(key, []).append(line)
     if not panels:
-        sys.exit("error: no result line has a ratio to plot")
+        raise InputError("no result line has a ratio to plot")
     tallest = max(map(len, panels.values()))
     rows = -(-len(panels) // COLUMNS)
     size = (3.2 * COLUMNS, rows * (1.0 + 0.28 * tallest))
@@ -320,4 +320,4 @@ def plot(lines: list[Line], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_command(main)

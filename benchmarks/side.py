@@ -3,7 +3,6 @@
 import argparse
 import gc
 import inspect
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -54,16 +53,7 @@ class Case:
 
     @classmethod
     def of(cls, flags: argparse.Namespace, mode: str) -> "Case":
-        """That of `harness.add_case_flags`.
-
-        Raises:
-          SystemExit: there is no such network.
-        """
-        if flags.model not in MODELS:
-            sys.exit(
-                f"error: --model {flags.model}: not a network; "
-                f"`python -m covjax.models` lists them"
-            )
+        """That of `harness.add_case_flags`."""
         size = flags.size or MODELS[flags.model].native_size
         return cls(flags.model, mode, flags.batch, size, flags.precision)
 

@@ -8,27 +8,25 @@ pictures as batches in a training epoch's order. The result is the ratio of thei
 and how many cores each keeps busy.
 """
 
-import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import harness
+from covjax import cli
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measures and writes one line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.streaming", description=__doc__)
     parser.add_argument("--data", default="darkcovidnet")
     parser.add_argument("--dir", default="", help="its folder")
     parser.add_argument("--size", type=int, default=224, help="pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--force", action="store_true", help="on a busy machine too")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     harness.check_quiet(flags.force)
 
     from covjax import config
@@ -92,7 +90,8 @@ def main() -> None:
         f"{rates['stream']['median']:.0f} on {cores['stream']['median']:.2f}, ratio "
         f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]; {path}"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

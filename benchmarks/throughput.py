@@ -15,9 +15,11 @@ import gc
 import itertools
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import harness
+from covjax import cli
 
 if TYPE_CHECKING:
     from benchmarks.roofline import Ceilings
@@ -41,18 +43,18 @@ class Refused(Exception):
     """The sides do not compute the same."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> cli.Parser:
     """The flags."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = cli.Parser(prog="benchmarks.throughput", description=__doc__)
     result.add_argument(
         "--models",
         nargs="+",
-        default=["six"],
+        type=networks,
+        default=[SIX],
         help=f"names of the table of networks, all, {', '.join(GROUPS)}",
     )
-    result.add_argument("--modes", nargs="+", default=["train", "infer"])
+    modes = ["train", "infer"]
+    result.add_argument("--modes", nargs="+", default=modes, choices=modes)
     result.add_argument("--batches", nargs="+", type=int, default=[16])
     result.add_argument(
         "--sizes", nargs="+", type=int, default=[0], help="pixels; 0: the paper's"
@@ -96,9 +98,9 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measures case after case; 1 where one of them failed."""
-    flags = parser().parse_args()
+    flags = parser().parse_args(arguments)
     harness.check_quiet(flags.force)
 
     from benchmarks import roofline
@@ -136,16 +138,23 @@ def main() -> int:
     return status
 
 
+def networks(word: str) -> tuple[str, ...]:
+    """The names that a word of ``--models`` stands for."""
+    from covjax.models import MODELS
+
+    if word == "all":
+        return tuple(MODELS)
+    return GROUPS.get(word) or (harness.network(word),)
+
+
 def cases(flags: argparse.Namespace) -> "list[Case]":
     """What the flags ask for, each with the conventions of its peer."""
     from benchmarks.side import Case
     from covjax.models import MODELS
 
-    names: list[str] = []
-    for word in flags.models:
-        names += MODELS if word == "all" else GROUPS.get(word, (word,))
+    names = dict.fromkeys(itertools.chain(*flags.models))
     grid = itertools.product(
-        dict.fromkeys(names), flags.precisions, flags.sizes, flags.modes, flags.batches
+        names, flags.precisions, flags.sizes, flags.modes, flags.batches
     )
     return [
         Case(
@@ -324,4 +333,4 @@ def free() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run_command(main)

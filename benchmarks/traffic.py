@@ -9,18 +9,18 @@ their time; a convolution takes longer where it computes more. What a kernel fin
 cache is counted all the same.
 """
 
-import argparse
 import math
 import os
 import re
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unittest import mock
 
 from benchmarks import harness
+from covjax import cli
+from covjax.errors import InputError
 
 TARGET = "NVIDIA H100 80GB HBM3"
 # figures of the SXM module as XLA's own description of it has them
@@ -67,15 +67,15 @@ class Kernel:
     bytes: float
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Compiles one step, prints its traffic and writes a line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.traffic", description=__doc__)
     harness.add_case_flags(parser, batch=256, size=0, precision="bfloat16")
-    parser.add_argument("--form", default="covjax", help="see benchmarks.throughput")
+    parser.add_argument(
+        "--form", type=harness.form, default="covjax", help="see benchmarks.throughput"
+    )
     parser.add_argument("--top", type=int, default=10, help="kernels to show")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     # read when XLA starts: there is no device to try kernels out on
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0"
@@ -112,6 +112,7 @@ def main() -> None:
     )
     for kernel in sorted(found, key=lambda kernel: -kernel.bytes)[: flags.top]:
         print(f"{kernel.bytes / 1e9:7.2f} GB  {kernel.kind}  {kernel.name}")
+    return 0
 
 
 def compiled_for_gpu(case: Any, form: str) -> str:
@@ -127,7 +128,9 @@ def compiled_for_gpu(case: Any, form: str) -> str:
             "gpu", "cuda", target_config=DESCRIPTION, topology="1x1x1"
         )
     except NotImplementedError:
-        sys.exit("error: there is no CUDA plugin: pip install 'covjax[cuda13]'")
+        raise InputError(
+            "there is no CUDA plugin: pip install 'covjax[cuda13]'"
+        ) from None
     with (
         mock.patch.object(jax, "default_backend", return_value="gpu"),
         mock.patch.object(forms, "on_one_cpu", return_value=False),
@@ -272,4 +275,4 @@ def joins_channels(line: Instruction) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

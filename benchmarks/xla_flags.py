@@ -12,10 +12,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
 from benchmarks import harness
+from covjax import cli
 
 # performance.md's candidates for one GPU, and XLA:CPU's
 FLAGS = {
@@ -36,21 +38,19 @@ FLAGS = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measures flag after flag."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(prog="benchmarks.xla_flags", description=__doc__)
     harness.add_case_flags(parser, batch=256, size=224, precision="bfloat16")
     parser.add_argument("--window", type=float, default=2.0, help="seconds at least")
     parser.add_argument("--only", nargs="+", help="these flags, without their dashes")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     harness.add_flags(parser)
     parser.set_defaults(rounds=3)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     if flags.alone:
         print(json.dumps(measured(flags)))
-        return
+        return 0
     harness.check_quiet(flags.force)
     # this process leaves the accelerator to the others: it asks for its name alone
     platform = "cpu" if harness.device_name().startswith("cpu") else "gpu"
@@ -64,19 +64,20 @@ def main() -> None:
         }
         if not flags.again and harness.has_result("xla_flags", case):
             continue
-        result = compare(flag, flags.rounds)
+        result = compare(flag, arguments, flags.rounds)
         harness.write_result("xla_flags", case | result)
         print(flag, result.get("ratio") or result["error"], flush=True)
+    return 0
 
 
-def compare(flag: str, rounds: int) -> dict:
+def compare(flag: str, arguments: Sequence[str], rounds: int) -> dict:
     """Seconds a step, and to compile it, with and without the flag, in turns."""
     seconds: dict[str, list[float]] = {"": [], flag: []}
     compiling: dict[str, list[float]] = {"": [], flag: []}
     logits = {}
     for number in range(rounds):
         for one in ("", flag) if number % 2 == 0 else (flag, ""):
-            done = in_a_process(one)
+            done = in_a_process(one, arguments)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 return {"error": f"fails: {last[:200]}"}
@@ -99,12 +100,12 @@ def by_flag(seconds: dict[str, list[float]]) -> dict[str, dict]:
     return {flag or "none": harness.spread(s) for flag, s in seconds.items()}
 
 
-def in_a_process(flag: str) -> subprocess.CompletedProcess:
+def in_a_process(flag: str, arguments: Sequence[str]) -> subprocess.CompletedProcess:
     """This script again, for one measurement."""
     environment = os.environ.copy()
     environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}".strip()
     environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    command = [sys.executable, "-m", "benchmarks.xla_flags", *sys.argv[1:], "--alone"]
+    command = [sys.executable, "-m", "benchmarks.xla_flags", *arguments, "--alone"]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False
     )
@@ -128,4 +129,4 @@ def measured(flags: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_command(main)

@@ -21,6 +21,8 @@ from benchmarks import (
     throughput,
     traffic,
 )
+from covjax.blocks import forms
+from covjax.errors import InputError
 from covjax.models import MODELS
 
 
@@ -84,7 +86,7 @@ def test_results_alone_do_not_change_the_commit(tmp_path, monkeypatch):
 
 def test_a_busy_machine_is_refused(monkeypatch):
     monkeypatch.setattr(harness, "others_busy", lambda: 0.06)
-    with pytest.raises(SystemExit, match="busy"):
+    with pytest.raises(InputError, match="busy"):
         harness.check_quiet(force=False)
     harness.check_quiet(force=True)
     monkeypatch.setattr(harness, "others_busy", lambda: 0.04)
@@ -126,14 +128,17 @@ def test_the_roofline_is_the_slower_of_two():
     ("form", "name", "size", "kwargs"),
     [
         ("plain", "covxnet32", 16, {"depth": 1, "dilations": (2, 1)}),
+        ("shifts", "covxnet32", 16, {"depth": 1, "dilations": (2, 1)}),
         ("literal", "covid_caps", 16, {}),
         ("scattered", "squeezenet1_1", 33, {"dropout": 0.0}),
         ("stems", "squeezenet1_1", 33, {"dropout": 0.0}),  # 3x3, strides 2, unpadded
     ],
 )
-def test_other_forms_are_the_same_network(form, name, size, kwargs):
+def test_other_forms_are_the_same_network(form, name, size, kwargs, monkeypatch):
     from benchmarks.plain import FORMS
 
+    if form == "shifts":  # a CPU's own form
+        monkeypatch.setattr(forms, "on_one_cpu", lambda: False)
     case = side.Case(name, "train", 2, size, "float32", kwargs)
     model, variables = case.network(), side.draw(case.shapes())
     x = jnp.asarray(side.normalised(case.pictures(2)))
@@ -162,13 +167,34 @@ def test_results_do_not_tell_where_this_machine_keeps_things():
     ]  # fmt: skip
 
 
-def test_an_unknown_network_is_one_line():
+def test_the_case_of_the_flags():
     parser = argparse.ArgumentParser()
     harness.add_case_flags(parser, batch=4, size=0, precision="bfloat16")
     case = side.Case.of(parser.parse_args(["--model", "darkcovidnet"]), "train")
     assert case == side.Case("darkcovidnet", "train", 4, 256, "bfloat16")
-    with pytest.raises(SystemExit, match=r"^error: --model resnet5: not a network; "):
-        side.Case.of(parser.parse_args(["--model", "resnet5"]), "train")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        (kernels, ["--model", "resnet5"], "--model: 'resnet5' is not a network; "),
+        (kernels, ["--form", "plane"], "--form: 'plane' is none of covjax, fused, "),
+        (throughput, ["--models", "six", "resnet5"], "--models: 'resnet5' is not a "),
+        (throughput, ["--modes", "trai"], "--modes: invalid choice: 'trai'"),
+    ],
+)
+def test_bad_flags_are_one_line(script, words, message):
+    with pytest.raises(InputError, match=f"^argument {message}"):
+        script.main(words)
+
+
+def test_groups_of_networks_are_their_names():
+    words = ["--models", "six", "resnet18", "vgg16", "--modes", "train"]
+    found = throughput.cases(throughput.parser().parse_args(words))
+    assert [case.model for case in found] == [*throughput.SIX, "vgg16"]
+    assert {case.size for case in found} == {224, 256}
+    every = throughput.parser().parse_args(["--models", "all"])
+    assert len(throughput.cases(every)) == 2 * len(MODELS)
 
 
 def test_half_precision_may_lose_what_the_peer_loses():
@@ -295,9 +321,9 @@ def test_the_report_writes_between_its_marks(tmp_path, monkeypatch):
     (results / "throughput-cpu2.jsonl").write_text("\n".join(rows) + "\n")
     page, picture = tmp_path / "README.md", tmp_path / "plot.png"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    words = ["report", "--results", str(results), "--write", str(page)]
-    monkeypatch.setattr("sys.argv", [*words, "--plot", str(picture)])
-    assert report.main() == 0
+    words = ["--results", str(results), "--write", str(page)]
+    words += ["--plot", str(picture)]
+    assert report.main(words) == 0
     text = page.read_text()
     assert "resnet18" in text
     assert "vgg16" not in text
@@ -305,9 +331,11 @@ def test_the_report_writes_between_its_marks(tmp_path, monkeypatch):
     assert text.startswith("before")
     assert text.endswith("after\n")
     assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"--results .*nowhere: no such folder"):
+        report.main(["--results", str(tmp_path / "nowhere")])
     page.write_text("no marks")
-    with pytest.raises(SystemExit, match="needs the lines"):
-        report.main()
+    with pytest.raises(InputError, match="needs the lines"):
+        report.main(words)
 
 
 def test_kinds_of_operations():
