@@ -163,13 +163,13 @@ def test_alexnet_2012_evaluates_like_torch_layers(torch, size):
     )
 
 
-def shallow_vgg(torchvision, batch_norm):
-    """VGG-16 with the first convolution of each stage alone, names unchanged."""
-    make = torchvision.models.vgg16_bn if batch_norm else torchvision.models.vgg16
-    network = make(num_classes=CLASSES, dropout=0.0, init_weights=False)
-    firsts = {0, 7, 14, 24, 34} if batch_norm else {0, 5, 10, 17, 24}
-    if batch_norm:
-        firsts |= {n + 1 for n in firsts}  # their normalisations
+def shallow_vgg(torchvision):
+    """VGG-16-BN with the first convolution of each stage alone, names unchanged."""
+    network = torchvision.models.vgg16_bn(
+        num_classes=CLASSES, dropout=0.0, init_weights=False
+    )
+    convolutions = {0, 7, 14, 24, 34}
+    firsts = convolutions | {n + 1 for n in convolutions}  # their normalisations
     for n, layer in enumerate(network.features):
         layer.inplace = False  # two ReLUs now follow each other
         if n not in firsts and list(layer.parameters()):
@@ -225,13 +225,9 @@ TRAINED = {
         {"dropout": 0.0},
         lambda tv, timm: tv.models.squeezenet1_1(num_classes=CLASSES, dropout=0.0),
     ),
-    "vgg16": (
-        {"layers": (1, 1, 1, 1, 1), "dropout": 0.0},
-        lambda tv, timm: shallow_vgg(tv, False),
-    ),
     "vgg16_bn": (
         {"layers": (1, 1, 1, 1, 1), "dropout": 0.0},
-        lambda tv, timm: shallow_vgg(tv, True),
+        lambda tv, timm: shallow_vgg(tv),
     ),
     "xception": (
         SYMMETRIC | {"momentum": 0.9},
