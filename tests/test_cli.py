@@ -1,5 +1,6 @@
 """Recipes and overrides: what is accepted, and one line for what is not."""
 
+import gc
 import subprocess
 import sys
 import time
@@ -142,3 +143,19 @@ def test_misspelt_field_within_two_seconds():
     text = fastest(words, status=2, seconds=2.0)
     assert text.count("\n") == 1
     assert text.startswith("error: --config.train.epoch: unknown field")
+
+
+def test_commands_look_for_garbage_less_often():
+    before, seen = gc.get_threshold(), []
+
+    def main(_words):
+        seen.append(gc.get_threshold()[0])
+        return 0
+
+    try:
+        gc.set_threshold(700)
+        with pytest.raises(SystemExit):
+            cli.run_command(main)
+    finally:
+        gc.set_threshold(*before)
+    assert seen == [cli.GARBAGE]
