@@ -10,7 +10,6 @@ on where it stopped, but its seconds then say so.
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -82,11 +81,7 @@ def train(source: str, workdir: Path, overrides: list[str]) -> float:
     """Seconds from the start of the process to its end."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "covjax.train", "--config", source]
-    done = subprocess.run(
-        [*command, "--workdir", str(workdir), *overrides], check=False
-    )
-    if done.returncode:  # it has said why
-        sys.exit(done.returncode)
+    harness.run_or_exit([*command, "--workdir", str(workdir), *overrides])
     return time.perf_counter() - start
 
 

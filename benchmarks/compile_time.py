@@ -81,15 +81,12 @@ def in_a_process(
     command = [sys.executable, "-m", "benchmarks.compile_time"]
     command += ["--config", flags.config, *["--single-steps"] * flags.single_steps]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
-    done = subprocess.run(
+    done = harness.run_or_exit(
         [*command, "--started", str(time.time()), *overrides],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if done.returncode:  # it has said why
-        sys.exit(done.returncode)
     return json.loads(done.stdout.splitlines()[-1])
 
 

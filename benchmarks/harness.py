@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -24,9 +24,6 @@ from typing import Any
 import numpy as np
 
 from covjax.errors import InputError
-
-# as covjax.cli does; XLA reads it when jax starts
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # COVJAX_RESULTS_DIR: for rehearsals, and for machines whose checkout is thrown away
 RESULTS = Path(os.environ.get("COVJAX_RESULTS_DIR", Path(__file__).parent / "results"))
@@ -75,6 +72,16 @@ def form(name: str) -> str:
     if name not in FORMS:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FORMS)}")
     return name
+
+
+def run_or_exit(
+    command: Sequence[str], **kwargs: Any
+) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run`; ends this process too, with its status, where it fails."""
+    done = subprocess.run(command, check=False, **kwargs)
+    if done.returncode:  # it has said why
+        sys.exit(done.returncode)
+    return done
 
 
 def check_quiet(force: bool) -> None:

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import harness  # noqa: F401, quiets XLA before jax starts
 from benchmarks.plain import FORMS, UNFOLDED
 from covjax import config
 from covjax.blocks.folding import Pair, fold, foldable

@@ -17,13 +17,15 @@ os.environ["XLA_FLAGS"] = " ".join(
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-gc.set_threshold(10_000)  # as covjax.cli has it: a fifth less time to trace
 
 
 @pytest.fixture(scope="session", autouse=True)
 def strict_jax(tmp_path_factory):
     import jax
 
+    from covjax import cli
+
+    gc.set_threshold(cli.GARBAGE)  # a fifth less time to trace
     jax.config.update("jax_numpy_rank_promotion", "raise")
     # workers of one run share what they compile
     base = tmp_path_factory.getbasetemp()

@@ -67,7 +67,7 @@ def test_features_of_a_second_network(
 def test_the_trunk_of_a_second_member(second, message, tmp_path, monkeypatch):
     monkeypatch.setattr(ensemble, "train_member", None)
     run = config.Run(data=config.Data(size=32, limit=8))
-    run.model = config.Model(name="covxnet32", kwargs={"depth": 1, "dilations": (2, 1)})
+    run.model = config.Model(name="covxnet32", kwargs={"depth": 1})
     splits = load(run.data)
     for name, model in (("first", "covxnet32"), ("other", "squeezenet1_1")):
         kwargs = {"depth": 1} if name == "first" else {}

@@ -353,7 +353,7 @@ def test_two_stages_from_recipe_to_report(tmp_path, predicts_as_evaluated):
     )
     words = ["--config.data.size=32", "--config.system.kwargs.rule=weighted"]
     words += [f"--config.system.kwargs.members={members}"]
-    words += ["--config.model.kwargs.depth=1", "--config.model.kwargs.dilations=(2,1)"]
+    words += ["--config.model.kwargs.depth=1"]
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     recipe = f"{RECIPE}:pretraining,smoke"
     assert train.main(["--config", recipe, "--workdir", first, *words]) == 0
