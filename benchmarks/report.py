@@ -77,7 +77,7 @@ def between_marks(document: str, text: str) -> str:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"the file needs the lines {BEGIN} and {END}")
+        raise InputError(f"--write: the file needs the lines {BEGIN} and {END}")
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
@@ -292,7 +292,7 @@ def plot(lines: list[Line], path: Path) -> None:
             key = (*(line[n] for n in ("against", "mode", "precision")), where(line))
             panels.setdefault(key, []).append(line)
     if not panels:
-        raise InputError("no result line has a ratio to plot")
+        raise InputError("--plot: no result line has a ratio to plot")
     tallest = max(map(len, panels.values()))
     rows = -(-len(panels) // COLUMNS)
     size = (3.2 * COLUMNS, rows * (1.0 + 0.28 * tallest))
